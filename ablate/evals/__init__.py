@@ -1,0 +1,1 @@
+"""Benchmarks, and how a model is scored on them."""

@@ -1,0 +1,1 @@
+"""Starting jobs: in this process, or one process a slot."""

@@ -1,0 +1,1 @@
+"""From a parameter count to a transformers model."""

@@ -1,0 +1,1 @@
+"""From results.db to effects with intervals, the verdict, and figures."""

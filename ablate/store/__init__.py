@@ -1,0 +1,1 @@
+"""results.db: its tables, its views, and every read and write of it."""

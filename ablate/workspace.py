@@ -1,0 +1,112 @@
+"""Where everything made by running lies, and how a file becomes "done": renamed into place.
+
+    results.db                 every number (the driver is its only writer)
+    plots/                     figures, and the table behind each
+    runs/
+        <digest>/              one run: run.json, metrics.jsonl, scores/, answers/, outcome.json, model/
+        families/<digest>/     one trunk: its checkpoints and metrics.jsonl, the lock of its worker
+        jobs/<id>/             one process: job.json, log.txt, lock
+        data/<digest>/         token shards of a source, manifest.json last
+        tokenizers/<digest>/   a Hugging Face tokenizer folder
+        compiled/              kernels of torch.compile, shared by all jobs
+        driver.lock            held while `ablate run` lives
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.errors import DiskFullError
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders beside one results.db."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "results.db"
+
+    @property
+    def plots(self) -> Path:
+        return self.root / "plots"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def data(self) -> Path:
+        return self.runs / "data"
+
+    @property
+    def tokenizers(self) -> Path:
+        return self.runs / "tokenizers"
+
+    @property
+    def compiled(self) -> Path:
+        return self.runs / "compiled"
+
+    @property
+    def jobs(self) -> Path:
+        return self.runs / "jobs"
+
+    @property
+    def driver_lock(self) -> Path:
+        return self.runs / "driver.lock"
+
+    def run(self, digest: str) -> Path:
+        return self.runs / digest
+
+    def family(self, digest: str) -> Path:
+        return self.runs / "families" / digest
+
+    def job(self, name: str) -> Path:
+        return self.jobs / name
+
+
+@contextmanager
+def renamed_into_place(path: Path) -> Iterator[Path]:
+    """A path to write to instead of `path`; it takes the name `path` only if the block succeeds.
+
+    So a reader never sees half a file, and an existing file survives a full disk.
+    Raises DiskFullError where the disk has no room.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with part.open("rb") as f:
+            os.fsync(f.fileno())
+        part.replace(path)
+    except OSError as e:
+        part.unlink(missing_ok=True)
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"no room left on the disk while writing {path}; free some space, then run the same command again") from e
+        raise
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, renamed into place."""
+    with renamed_into_place(path) as part:
+        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`, or None where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
