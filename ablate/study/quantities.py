@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from fractions import Fraction
 
 SCALES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*\Z")
+_NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?)\s*([A-Za-z]*)\s*\Z")
+_SHARE = re.compile(r"\s*-?[0-9]+(?:/[0-9]+|(?:\.[0-9]+)?(?:[eE]-?[0-9]{1,2})?)\s*\Z")
 
 
 def _split(text: object, units: dict[str, int], example: str) -> Fraction:
@@ -46,30 +48,31 @@ def parse_seconds(text: object) -> float:
 
 def parse_fraction(text: object) -> Fraction:
     """A share as an exact fraction: `0.1` is 1/10 and not a float near it; `1/3` is read as written."""
-    if isinstance(text, Fraction):
-        return text
-    if isinstance(text, bool) or not isinstance(text, (int, float, str)):
+    value = text if isinstance(text, Fraction) else None
+    if isinstance(text, (int, float, str)) and not isinstance(text, bool) and _SHARE.match(str(text)):
+        with suppress(ZeroDivisionError):
+            value = Fraction(str(text).strip())
+    if value is None:
         raise ValueError(f"{text!r} is not a share such as 0.25 or 1/3")
-    try:
-        value = Fraction(str(text).strip())
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{text!r} is not a share such as 0.25 or 1/3") from None
     if not 0 <= value <= 1:
         raise ValueError(f"{text} is outside [0, 1]")
     return value
 
 
 def format_count(value: int | float) -> str:
-    """1_300_000_000 → `1.3B`, 250_000 → `0.25M`; at most three significant digits, for people."""
-    for unit, scale in (("T", 10**12), ("B", 10**9), ("M", 10**6)):
-        if value >= scale / 20:
+    """1_300_000_000 → `1.3B`, 250_000 → `0.25M`; at most three significant digits, for people.
+
+    So counts of up to three digits that matter come back through parse_count unchanged.
+    """
+    for unit, scale, least in (("T", 10**12, 0.9995), ("B", 10**9, 0.9995), ("M", 10**6, 0.0495), ("k", 10**3, 9.9995)):
+        if value >= scale * least:
             return f"{value / scale:.3g}{unit}"
     return f"{value:.4g}"
 
 
 def format_seconds(seconds: float) -> str:
     """3725 → `1h 02m`, 75 → `1m 15s`, 8.2 → `8s`."""
-    whole = int(round(seconds))
+    whole = round(seconds)
     if whole >= 3600:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"

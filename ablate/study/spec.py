@@ -6,23 +6,33 @@ Nothing here repairs a value: what cannot be run as written is refused.
 
 from __future__ import annotations
 
-from fractions import Fraction
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from ablate.study.quantities import parse_budget, parse_count, parse_fraction, parse_seconds
+from ablate.study.quantities import parse_count, parse_seconds
 
 _TEXT_OR_NUMBER = {"anyOf": [{"type": "string"}, {"type": "number"}]}
 Count = Annotated[int, BeforeValidator(parse_count), WithJsonSchema(_TEXT_OR_NUMBER)]
-Budget = Annotated[int | Fraction, BeforeValidator(parse_budget), WithJsonSchema(_TEXT_OR_NUMBER)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), WithJsonSchema(_TEXT_OR_NUMBER)]
-Share = Annotated[Fraction, BeforeValidator(parse_fraction), WithJsonSchema(_TEXT_OR_NUMBER)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
+_Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]
+
+
+def _or_text(pattern: str) -> Callable[[dict[str, Any]], None]:
+    """For the JSON Schema of a block that may also be written as one word."""
+
+    def widen(schema: dict[str, Any]) -> None:
+        block = dict(schema)
+        schema.clear()
+        schema.update(description=block["description"], anyOf=[{"type": "string", "pattern": pattern}, block])
+
+    return widen
 
 
 class Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Noise(Block):
@@ -42,6 +52,8 @@ class Noise(Block):
 
 class Source(Block):
     """A corpus. Write `builtin:web`, or a mapping with `builtin:` or `files:`."""
+
+    model_config = ConfigDict(json_schema_extra=_or_text(r"^(builtin:\s*(textbook|web|neutral)|files:.*\S.*)$"))
 
     builtin: Literal["textbook", "web", "neutral"] | None = Field(None, description="an embedded corpus, generated, unlimited")
     seed: int = Field(0, ge=0, description="seed of the embedded generator")
@@ -63,19 +75,26 @@ class Source(Block):
     def _one_kind(self) -> Source:
         if (self.builtin is None) == (self.files is None):
             raise ValueError("a source needs exactly one of builtin: and files:")
-        if self.builtin is None and "seed" in self.model_fields_set:
+        if self.builtin is None and self.seed != 0:
             raise ValueError("seed: belongs to builtin sources; the order of files follows the run's seed")
-        if self.builtin != "web" and "noise" in self.model_fields_set:
+        if self.builtin != "web" and self.noise != Noise():
             raise ValueError("noise: belongs to builtin:web")
-        if self.files is None and "text_field" in self.model_fields_set:
+        if self.files is None and self.text_field != "text":
             raise ValueError("text_field: belongs to files: sources")
         return self
+
+    def short_form(self) -> str | None:
+        """`builtin:web`; None where that would not say all."""
+        written = self.model_dump(exclude_defaults=True)
+        return ":".join(next(iter(written.items()))) if len(written) == 1 else None
 
 
 class Tokenizer(Block):
     """One tokenizer a study: trained on equal bytes of every source, or an existing one."""
 
-    train_bpe: Annotated[int, Field(ge=300, le=65536)] | None = Field(None, description="vocabulary of a byte-level BPE trained on the study's sources")
+    train_bpe: Annotated[int, Field(ge=300, le=65536)] | None = Field(
+        None, description="vocabulary of a byte-level BPE trained on the study's sources"
+    )
     path: str | None = Field(None, description="folder of an existing Hugging Face tokenizer")
 
     @model_validator(mode="after")
@@ -113,14 +132,18 @@ class Model(Block):
 class Optimizer(Block):
     """The optimiser. Written `adamw` or as a mapping."""
 
+    model_config = ConfigDict(json_schema_extra=_or_text("^adamw$"))
+
     name: Literal["adamw"] = "adamw"
-    betas: tuple[float, float] = Field((0.9, 0.95), description="decay of the first and second moment")
+    betas: tuple[_Beta, _Beta] = Field((0.9, 0.95), description="decay of the first and second moment")
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.1, ge=0, description="on matrices only; norms and biases have none")
 
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("betas"), list):
+            return value | {"betas": tuple(value["betas"])}
         return {"name": value} if isinstance(value, str) else value
 
 
@@ -128,7 +151,10 @@ class Train(Block):
     """The recipe. Everything here changes the weights, so all of it is in a run's digest."""
 
     optimizer: Optimizer = Optimizer()
-    lr: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = Field("auto", description="peak learning rate; auto: a published rule of params alone")
+    lr: Literal["auto"] | Annotated[float, Field(
+        gt=0, le=1)] = Field("auto",
+        description="peak learning rate; auto: a published rule of params alone",
+    )
     batch_tokens: Literal["auto"] | Count = Field("auto", description="tokens a step; auto: a published rule of params alone")
     schedule: Literal["wsd"] = Field("wsd", description="warm-up, constant, decay (1 - sqrt)")
     warmup_steps: Literal["auto"] | Annotated[int, Field(ge=0)] = Field("auto", description="linear warm-up; auto: a rule of params alone")
@@ -139,6 +165,8 @@ class Train(Block):
 
 class Benchmark(Block):
     """A benchmark: `builtin:all`, `builtin:NAME`, or minimal pairs in BLiMP's format from a file."""
+
+    model_config = ConfigDict(json_schema_extra=_or_text(r"^builtin:.*\S.*$"))
 
     builtin: str | None = Field(None, description="all, or the name of an embedded benchmark")
     blimp: str | None = Field(None, description="glob of .jsonl files with sentence_good and sentence_bad, plain or .gz")
@@ -186,7 +214,10 @@ class Study(Block):
 
     name: Name
     question: str = ""
-    grid: dict[str, list[Any]] = Field({}, description="factor → levels: params, tokens, synthetic_ratio, or the path of any other field, e.g. train.lr")
+    grid: dict[str, list[Any]] = Field(
+        {},
+        description="factor → levels: params, tokens, synthetic_ratio, or the path of any other field, e.g. train.lr",
+    )
     cells: list[dict[str, Any]] = Field([], description="explicit cells, added to the grid: each a mapping factor → level")
     where: str | None = Field(None, description='keep only the runs for which this holds, e.g. "params < 1B or seed == 0"')
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="each cell is run once a seed")
@@ -195,5 +226,8 @@ class Study(Block):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     launch: Launch = Launch()
-    keep_models: Literal["all", "best", "none"] = Field("all", description="which finished models stay on the disk: without its model a run is trained again when a benchmark is added")
+    keep_models: Literal["all", "best", "none"] = Field(
+        "all",
+        description="which finished models stay on the disk: without its model a run is trained again when a benchmark is added",
+    )
     profiles: dict[str, dict[str, Any]] = Field({}, description="named overrides, chosen by --profile")

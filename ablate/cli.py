@@ -1,0 +1,157 @@
+"""The verbs. Each reads its arguments, calls one function and prints; heavy imports wait until a verb needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ablate.errors import AblateError
+
+_study = click.argument("study", type=click.Path(path_type=Path))
+_overrides = click.argument("overrides", nargs=-1, metavar="[PATH.TO.FIELD=VALUE]...")
+_profile = click.option("--profile", help="Use the overrides that the study file keeps under this name.")
+_folder = click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=Path("."), show_default=True, help="Where results.db, runs/ and plots/ lie.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ablate")
+def cli() -> None:
+    """Is it the data, the parameters or the tokens? One YAML file, a grid of models, a verdict with its interval."""
+
+
+@cli.command()
+@_study
+@_overrides
+@_profile
+@_folder
+@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def plan(study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path, format_: str) -> None:
+    """What would run, what it would cost, and whether it fits.
+
+    Example: ablate plan studies/quality_vs_quantity.yaml grid.seeds=[0,1,2]
+    """
+    from ablate import plan as planning
+    from ablate.study.load import load
+    from ablate.workspace import Workspace
+
+    price = planning.price(load(study, profile, overrides), Workspace(folder))
+    click.echo(planning.as_json(price) if format_ == "json" else planning.as_text(price))
+
+
+@cli.command()
+@_study
+@_overrides
+@_profile
+@_folder
+@click.option("--budget", help="Refuse to start if the plan needs more device-hours than this, e.g. 40h.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run and what it would cost (the same as `ablate plan`).")
+@click.pass_context
+def run(ctx: click.Context, study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path, budget: str | None, dry_run: bool) -> None:
+    """Train and score everything that is missing; the same command goes on after a stop.
+
+    Example: ablate run studies/quality_vs_quantity.yaml --profile smoke
+    """
+    if dry_run:
+        ctx.invoke(plan, study=study, overrides=overrides, profile=profile, folder=folder, format_="table")
+        return
+    from ablate import walk
+
+    sys.exit(walk.walk(study, overrides, profile, folder, budget))
+
+
+@cli.command()
+@click.argument("study", type=click.Path(path_type=Path), required=False)
+@_overrides
+@_profile
+@_folder
+def status(study: Path | None, overrides: tuple[str, ...], profile: str | None, folder: Path) -> None:
+    """Where a study stands: runs done, failed, running and waiting, and why any failed.
+
+    Example: ablate status
+    """
+    from ablate import standing
+    from ablate.workspace import Workspace
+
+    del overrides, profile
+    click.echo(standing.text(Workspace(folder), study))
+
+
+@cli.command()
+@click.argument("study", required=False)
+@_folder
+def plot(study: str | None, folder: Path) -> None:
+    """Draw the figures into plots/, each with its table beside it, and state the verdict.
+
+    STUDY is a study file or the name of a study in results.db; without it, the only one there is.
+
+    Example: ablate plot
+    """
+    from ablate import walk
+    from ablate.workspace import Workspace
+
+    click.echo(walk.draw(Workspace(folder), study))
+
+
+@cli.command()
+@click.argument("sql")
+@_folder
+@click.option("--format", "format_", type=click.Choice(["table", "csv", "json", "parquet"]), default="table", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of the terminal (needed for parquet).")
+def query(sql: str, folder: Path, format_: str, output: Path | None) -> None:
+    """Ask results.db, opened read-only. The views are `results` and `scores`; docs/results.md has every column.
+
+    Example: ablate query "select params, tokens, synthetic_ratio, avg(mean_score) from results group by 1, 2, 3"
+    """
+    from ablate import ask
+    from ablate.workspace import Workspace
+
+    text = ask.ask(Workspace(folder).database, sql, format_, output)
+    if text:
+        click.echo(text)
+
+
+@cli.command()
+@_folder
+def ingest(folder: Path) -> None:
+    """Rebuild the rows of results.db from the run folders, e.g. after the file was lost.
+
+    Example: ablate ingest
+    """
+    from ablate import walk
+    from ablate.workspace import Workspace
+
+    click.echo(walk.ingest(Workspace(folder)))
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of the study file, for editors.
+
+    Example: ablate schema > study.schema.json
+    """
+    import json
+
+    from ablate.study.load import schema as study_schema
+
+    click.echo(json.dumps(study_schema(), indent=1))
+
+
+def main() -> NoReturn:
+    """Entry point: an AblateError becomes its sentence and its exit status; nothing a user typed gives a traceback."""
+    try:
+        status: Any = cli.main(standalone_mode=False)
+    except AblateError as e:
+        click.echo(f"ablate: {e}", err=True)
+        sys.exit(e.exit_status)
+    except click.ClickException as e:
+        e.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("ablate: stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    sys.exit(status if isinstance(status, int) else 0)

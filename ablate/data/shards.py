@@ -1,0 +1,220 @@
+"""Tokens of a source, made once and only ever added to.
+
+    data/<digest>/tokens.bin       uint16 or uint32, one document after another, each followed by <|endoftext|>
+    data/<digest>/documents.bin    int64 pairs, one a document: tokens (separator included), UTF-8 bytes (without)
+    data/<digest>/manifest.json    how much of both counts; renamed into place after them
+
+What lies beyond the manifest's counts was written by a process that died, and is written again. So a reader,
+who maps the counted part only, never sees a byte change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from ablate.data import sources
+from ablate.data.building import alone
+from ablate.data.tokenizer import end_of_text
+from ablate.errors import DataError
+from ablate.study.grid import digest
+from ablate.study.spec import Source
+from ablate.workspace import Workspace, read_json, write_json
+
+FORMAT = 1
+BLOCK_DOCUMENTS = 256
+BLOCK_CHARACTERS = 4_000_000
+"""A block is tokenised at once, in parallel: so many documents, fewer where they are long."""
+COMMIT_BYTES = 64_000_000
+"""The manifest is written each time so many bytes were added: what a killed process loses at most."""
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The tokens of one stream of one source, as they lie on the disk."""
+
+    tokens: NDArray[np.unsignedinteger[Any]]
+    """One dimension, mapped from the file."""
+    starts: NDArray[np.int64]
+    """First token of each document and, last, the end: one entry more than there are documents."""
+    byte_counts: NDArray[np.int64]
+    """UTF-8 bytes of each document, without its separator."""
+    finite: bool
+    """Whether this is all there is; if not, more can be prepared."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json"""
+
+    definition: dict[str, Any]
+    dtype: str
+    vocabulary: int
+    documents: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    complete: bool = False
+    """The source ended: nothing can be added."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Of a complete files: source, the documents left out: duplicates, empty, held_out."""
+    content: str = ""
+    """SHA-256 chained over the blocks of tokens: the same for the same text, however often the building was interrupted."""
+
+
+def prepare(
+    source: Source, stream: int, tokenizer_digest: str, tokenizer: PreTrainedTokenizerFast, tokens: int, workspace: Workspace
+) -> Shards:
+    """At least `tokens` tokens of the stream (all of a finite source), tokenising only what is missing.
+
+    Any number of processes may call it at once, and any may be killed. A folder whose files are shorter
+    than its manifest says is built anew.
+    """
+    folder = _folder(source, stream, tokenizer_digest, workspace)
+    if not is_built(source, stream, tokenizer_digest, tokens, workspace):
+        with alone(folder / "lock"):
+            manifest = _manifest(folder)
+            if manifest is None or not _is_whole(folder, manifest):
+                manifest = _fresh(folder, _definition(source, stream, tokenizer_digest), len(tokenizer))
+            _extend(folder, manifest, source, stream, tokenizer, tokens)
+    return open_shards(source, stream, tokenizer_digest, workspace)
+
+
+def is_built(source: Source, stream: int, tokenizer_digest: str, tokens: int, workspace: Workspace) -> bool:
+    """Whether `prepare` would have nothing to do."""
+    folder = _folder(source, stream, tokenizer_digest, workspace)
+    manifest = _manifest(folder)
+    return manifest is not None and _is_whole(folder, manifest) and _is_enough(manifest, source, tokens)
+
+
+def open_shards(source: Source, stream: int, tokenizer_digest: str, workspace: Workspace) -> Shards:
+    """What `prepare` has built; DataError where there is nothing, or less than its manifest says."""
+    folder = _folder(source, stream, tokenizer_digest, workspace)
+    manifest = _manifest(folder)
+    if manifest is None or not _is_enough(manifest, source, 1):
+        raise DataError(f"the tokens of a source are not prepared in {folder}; run `ablate run` on the study, which prepares them")
+    if not _is_whole(folder, manifest):
+        raise DataError(
+            f"{folder}: the token files are shorter than manifest.json says; run `ablate run` on the study, which builds them anew"
+        )
+    shape = (manifest.documents, 2)
+    documents = np.fromfile(folder / "documents.bin", dtype=np.int64, count=2 * manifest.documents).reshape(shape)
+    return Shards(
+        tokens=np.memmap(folder / "tokens.bin", dtype=manifest.dtype, mode="r", shape=(manifest.tokens,)),
+        starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(documents[:, 0])]),
+        byte_counts=np.ascontiguousarray(documents[:, 1]),
+        finite=sources.is_finite(source),
+    )
+
+
+def _definition(source: Source, stream: int, tokenizer_digest: str) -> dict[str, Any]:
+    """All that the tokens depend on. Every seed reads the same documents of files, in an order of its own."""
+    if sources.is_finite(source) and stream >= 0:
+        stream = 0
+    return {"source": sources.digest(source), "stream": stream, "tokenizer": tokenizer_digest, "format": FORMAT}
+
+
+def _folder(source: Source, stream: int, tokenizer_digest: str, workspace: Workspace) -> Path:
+    return workspace.data / digest(_definition(source, stream, tokenizer_digest))
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    """The manifest; None where there is none, or none that can be read: then all is built anew."""
+    try:
+        return Manifest(**read_json(folder / "manifest.json"))
+    except (ValueError, TypeError):
+        return None
+
+
+def _is_enough(manifest: Manifest, source: Source, tokens: int) -> bool:
+    return manifest.complete or (not sources.is_finite(source) and manifest.tokens >= tokens)
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    expected = {"tokens.bin": manifest.tokens * np.dtype(manifest.dtype).itemsize, "documents.bin": manifest.documents * 16}
+    return all((folder / name).exists() and (folder / name).stat().st_size >= size for name, size in expected.items())
+
+
+def _fresh(folder: Path, definition: dict[str, Any], vocabulary: int) -> Manifest:
+    """New files under the names: a reader that has mapped the old ones keeps them."""
+    for name in ("manifest.json", "tokens.bin", "documents.bin"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("tokens.bin", "documents.bin"):
+        (folder / name).touch()
+    return Manifest(definition, "uint16" if vocabulary <= 1 << 16 else "uint32", vocabulary)
+
+
+def _extend(folder: Path, manifest: Manifest, source: Source, stream: int, tokenizer: PreTrainedTokenizerFast, tokens: int) -> None:
+    """Append blocks until there are enough tokens, or the source ends."""
+    plain = _plain(tokenizer)
+    tally: Counter[str] = Counter()
+    # a source cannot be entered in the middle: what is there already is generated or read once more, and skipped
+    texts = islice(sources.documents(source, stream, tally), manifest.documents, None)
+    width = np.dtype(manifest.dtype).itemsize
+    with (folder / "tokens.bin").open("r+b") as token_file, (folder / "documents.bin").open("r+b") as document_file:
+        token_file.truncate(manifest.tokens * width)
+        document_file.truncate(manifest.documents * 16)
+        token_file.seek(0, 2)
+        document_file.seek(0, 2)
+        committed = manifest.tokens
+        while not _is_enough(manifest, source, tokens):
+            block = list(_block(texts))
+            if not block:
+                manifest = replace(manifest, complete=True, dropped=dict(tally))
+                break
+            manifest = _append(token_file, document_file, manifest, block, plain, end_of_text(tokenizer))
+            if (manifest.tokens - committed) * width >= COMMIT_BYTES:
+                _commit(folder, manifest, token_file, document_file)
+                committed = manifest.tokens
+        _commit(folder, manifest, token_file, document_file)
+
+
+def _block(texts: Iterator[str]) -> Iterator[str]:
+    characters = 0
+    for text in islice(texts, BLOCK_DOCUMENTS):
+        yield text
+        characters += len(text)
+        if characters >= BLOCK_CHARACTERS:
+            return
+
+
+def _plain(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+    """A copy that neither cuts nor pads, and reads "<|endoftext|>" in a text as the text it is, not as a separator."""
+    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    plain.encode_special_tokens = True
+    return plain
+
+
+def _append(token_file: IO[bytes], document_file: IO[bytes], manifest: Manifest, texts: list[str], plain: Tokenizer, end: int) -> Manifest:
+    """Write one block; the manifest that counts it."""
+    encoded = plain.encode_batch_fast(texts, add_special_tokens=False)
+    flat = np.array([token for one in encoded for token in (*one.ids, end)], dtype=manifest.dtype)
+    counts = np.array([(len(one) + 1, len(text.encode())) for one, text in zip(encoded, texts, strict=True)], dtype=np.int64)
+    token_file.write(flat.tobytes())
+    document_file.write(counts.tobytes())
+    return replace(
+        manifest,
+        documents=manifest.documents + len(texts),
+        tokens=manifest.tokens + flat.size,
+        bytes=manifest.bytes + int(counts[:, 1].sum()),
+        content=hashlib.sha256(bytes.fromhex(manifest.content) + flat.tobytes()).hexdigest(),
+    )
+
+
+def _commit(folder: Path, manifest: Manifest, *files: IO[bytes]) -> None:
+    for file in files:
+        file.flush()
+        os.fsync(file.fileno())
+    write_json(folder / "manifest.json", asdict(manifest))

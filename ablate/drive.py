@@ -1,0 +1,261 @@
+"""Walk a study to its end: adopt what lives, record what is done, start what is missing, say what failed.
+
+One driver a folder, and the only writer of results.db. It holds no state of its own that matters: kill it
+at any moment and the next one finds everything in the run folders.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ablate import prepare, resolve
+from ablate.errors import Interrupted
+from ablate.launch.base import Adopted, Handle, Launcher, hold
+from ablate.scored import Wanted
+from ablate.search import Trials
+from ablate.store.store import Store
+from ablate.study import grid, spec
+from ablate.workspace import Workspace, read_json, write_json
+
+POLL_SECONDS = 0.2
+STOP_SECONDS = 20.0
+RESTARTS = 1
+"""A job whose worker dies is started once more (the machine may have killed it); then its runs have failed."""
+
+
+class Watcher:
+    """What is told as it happens; the terminal's display derives from it."""
+
+    def planned(self, runs: Sequence[grid.Run], done: Set[str]) -> None: ...
+    def preparing(self) -> None: ...
+    def started(self, jobs: int, slots: int) -> None: ...
+    def finished(self, run: grid.Run, outcome: dict[str, Any]) -> None: ...
+    def restarted(self, job: str, reason: str) -> None: ...
+    def tick(self, space: Workspace, waiting: Sequence[grid.Run]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a driver was asked to do."""
+
+    study: spec.Study
+    file: str
+    profile: str | None
+    space: Workspace
+    launcher: Launcher
+    device: str
+    compile: bool
+    processes: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """How it ended."""
+
+    runs: tuple[grid.Run, ...]
+    trained: int
+    failed: dict[str, str] = field(default_factory=dict)
+    """digest → why"""
+
+
+def drive(plan: Plan, watch: Watcher) -> Result:
+    """Run everything that is missing. BusyError if another driver works here; Interrupted after Ctrl-C."""
+    with hold(plan.space.driver_lock, f"the folder {plan.space.runs}"):
+        return Driver(plan, watch).run()
+
+
+@dataclass
+class _Running:
+    handle: Handle
+    waiting: dict[str, grid.Run]
+    """Runs of this job without an outcome that is newer than its start."""
+    families: list[list[dict[str, Any]]]
+    restarts: int = 0
+
+
+class Driver:
+    """One walk through a study."""
+
+    def __init__(self, plan: Plan, watch: Watcher) -> None:
+        self.plan = plan
+        self.watch = watch
+        self.space = plan.space
+        self.runs = resolve.runs(plan.study)
+        self.by_digest = {run.digest: run for run in self.runs}
+        self.wanted = Wanted(plan.study.evaluate, plan.study.data)
+        self.largest = {family.digest: family.runs[-1].tokens for family in grid.families(self.runs)}
+        self.store = Store.open(self.space.database)
+        self.trials = Trials(self.store, plan.study.name)
+        self.failed: dict[str, str] = {}
+        self.trained = 0
+
+    def run(self) -> Result:
+        """The whole walk; a second walk over a finished study changes nothing."""
+        names = sorted({benchmark.name for benchmark in self.wanted.benchmarks(fresh=False)})
+        self.store.save_study(self.plan.study, self.plan.file, self.plan.profile, names)
+        self.store.declare(self.plan.study.name, self.runs)
+        missing = self._missing()
+        self.watch.planned(self.runs, self.by_digest.keys() - missing.keys())
+        try:
+            if missing:
+                with _signals_as_interrupt():
+                    self._walk(missing)
+            self.trials.sync()
+        finally:
+            self.trials.close()
+        return Result(tuple(self.runs), self.trained, self.failed)
+
+    def _missing(self) -> dict[str, grid.Run]:
+        """Runs to train or to score, after recording outcomes that an earlier driver did not live to record."""
+        done = self.store.done(self.plan.study.name)
+        missing = {}
+        for digest, run in self.by_digest.items():
+            outcome = read_json(self.space.run(digest) / "outcome.json")
+            if outcome is None or outcome["status"] != "done" or not self.wanted.is_met(outcome, self._is_largest(run)):
+                missing[digest] = run
+            elif digest not in done:
+                self._record(run, outcome)
+        return missing
+
+    def _is_largest(self, run: grid.Run) -> bool:
+        """Whether the run has its family's largest budget, where the fresh twins are scored too."""
+        return run.tokens == self.largest[run.family]
+
+    def _walk(self, missing: dict[str, grid.Run]) -> None:
+        running = self._adopt(missing)
+        adopted = {d for job in running for d in job.waiting}
+        self.watch.preparing()
+        prepare.prepare(self.plan.study, self.runs, self.space, self.plan.processes)
+        queue = [self._rows(job) for job in jobs_of([r for d, r in missing.items() if d not in adopted], self.plan.launcher.slots)]
+        self.watch.started(len(queue) + len(running), self.plan.launcher.slots)
+        try:
+            while queue or running:
+                while queue and len(running) < self.plan.launcher.slots:
+                    running.append(self._start(queue.pop(0)))
+                self._collect(running)
+                self.watch.tick(self.space, [run for job in running for run in job.waiting.values()])
+                if running:
+                    time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            self._stop(running)
+            raise Interrupted("stopped; everything trained so far is kept, and the same command goes on from there") from None
+
+    def _adopt(self, missing: dict[str, grid.Run]) -> list[_Running]:
+        adopted = []
+        for folder in sorted(self.space.jobs.glob("*")):
+            handle = Adopted(folder)
+            if handle.alive() and (job := read_json(folder / "job.json")):
+                waiting = {r["digest"]: missing[r["digest"]] for runs in job["families"] for r in runs if r["digest"] in missing}
+                adopted.append(_Running(handle, waiting, job["families"]))
+        return adopted
+
+    def _rows(self, job: Sequence[grid.Family]) -> list[list[dict[str, Any]]]:
+        return [[{"digest": r.digest, "family": r.family, "recipe": r.recipe, "fresh": self._is_largest(r)} for r in f.runs] for f in job]
+
+    def _start(self, families: list[list[dict[str, Any]]], restarts: int = 0) -> _Running:
+        plan = self.plan
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{families[0][0]['family'][:8]}" + (f"-again{restarts}" if restarts else "")
+        study = plan.study.model_dump(mode="json", by_alias=True, include={"data", "evaluate", "launch", "keep_models"})
+        folder = self.space.job(name)
+        write_json(folder / "job.json", {
+            "root": str(self.space.root.absolute()), "study": study, "families": families,
+            "device": plan.device, "compile": plan.compile, "launcher": plan.launcher.name,
+        })  # fmt: skip
+        waiting = {r["digest"]: self.by_digest[r["digest"]] for runs in families for r in runs}
+        for digest in waiting:
+            (self.space.run(digest) / "outcome.json").unlink(missing_ok=True)
+        handle = plan.launcher.start(folder)
+        for digest, run in waiting.items():
+            self.store.start(digest, name)
+            self.trials.start(run)
+        return _Running(handle, waiting, families, restarts)
+
+    def _collect(self, running: list[_Running]) -> None:
+        """Record new outcomes; a job that died without them is started again, or its runs have failed."""
+        for job in list(running):
+            alive = job.handle.alive()  # asked before looking for files: what a dead worker wrote is all there
+            for digest, run in list(job.waiting.items()):
+                if outcome := read_json(self.space.run(digest) / "outcome.json"):
+                    del job.waiting[digest]
+                    self._record(run, outcome)
+            if not alive:
+                running.remove(job)
+                if job.waiting:
+                    self._died(job, running)
+
+    def _died(self, job: _Running, running: list[_Running]) -> None:
+        reason = job.handle.exit_reason()
+        left = [[r for r in runs if r["digest"] in job.waiting] for runs in job.families]
+        if job.restarts < RESTARTS:
+            self.watch.restarted(job.handle.folder.name, reason)
+            running.append(self._start([runs for runs in left if runs], job.restarts + 1))
+            return
+        for digest, run in job.waiting.items():
+            self._record(run, {"digest": digest, "status": "failed", "error": reason})
+
+    def _record(self, run: grid.Run, outcome: dict[str, Any]) -> None:
+        folder = self.space.run(run.digest)
+        if outcome["status"] == "done":
+            answers = {path.name: read_json(path) for path in sorted((folder / "answers").glob("*.json"))}
+            self.store.record(outcome, answers, folder / "metrics.jsonl")
+            self.trained += 1
+        else:
+            self.store.fail(run.digest, outcome["error"])
+            self.trials.fail(run.digest, outcome["error"])
+            self.failed[run.digest] = outcome["error"]
+        self.watch.finished(run, outcome)
+
+    def _stop(self, running: Sequence[_Running]) -> None:
+        for job in running:
+            job.handle.stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(job.handle.alive() for job in running) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+
+def jobs_of(runs: Sequence[grid.Run], slots: int) -> list[list[grid.Family]]:
+    """Jobs, longest first: families of one shape share a process, so that its kernels are compiled once.
+
+    Each shape is cut into as many jobs as there are slots, filled evenly, so that no slot idles at the end.
+    """
+    shapes: dict[str, list[grid.Family]] = {}
+    for family in grid.families(runs):
+        shapes.setdefault(grid.digest(family.runs[0].recipe["model"]), []).append(family)
+    jobs: list[list[grid.Family]] = []
+    for families in shapes.values():
+        bins: list[list[grid.Family]] = [[] for _ in range(min(slots, len(families)))]
+        for family in sorted(families, key=_cost, reverse=True):
+            min(bins, key=lambda bin: sum(map(_cost, bin))).append(family)
+        jobs += bins
+    return sorted(jobs, key=lambda job: -sum(map(_cost, job)))
+
+
+def _cost(family: grid.Family) -> float:
+    """In proportion to its FLOPs, near enough to order jobs by."""
+    return float(family.runs[-1].params * family.runs[-1].tokens)
+
+
+@contextmanager
+def _signals_as_interrupt() -> Iterator[None]:
+    """SIGTERM to the driver is Ctrl-C."""
+
+    def interrupt(_signum: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+

@@ -1,0 +1,65 @@
+"""One process a slot on this machine. A worker outlives its driver: it has a session of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from ablate.launch.base import Handle
+
+
+class LocalJob:
+    """A worker process of ours."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.folder = folder
+        self.process = process
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def stop(self) -> None:
+        if self.alive():
+            self.process.send_signal(signal.SIGTERM)
+
+    def exit_reason(self) -> str:
+        status = self.process.returncode
+        if status < 0:
+            return f"its worker was killed by {signal.Signals(-status).name}" + (" (out of memory?)" if status == -signal.SIGKILL else "")
+        return f"its worker ended with status {status}; see {self.folder / 'log.txt'}"
+
+
+class LocalLauncher:
+    """Starts `python -m ablate.job FOLDER` here; with several GPUs each slot sees one of its own."""
+
+    name = "local"
+
+    def __init__(self, slots: int, threads: int, compiled: Path, gpus: int = 0) -> None:
+        self.slots = slots
+        self.threads = threads
+        self.compiled = compiled
+        self.gpus = gpus
+        self._jobs: list[tuple[int, LocalJob]] = []
+
+    def start(self, folder: Path) -> Handle:
+        taken = {slot for slot, job in self._jobs if job.alive()}
+        slot = min(set(range(self.slots)) - taken)
+        with (folder / "log.txt").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ablate.job", str(folder)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=self._environment(slot),
+            )  # fmt: skip
+        job = LocalJob(folder, process)
+        self._jobs = [(s, j) for s, j in self._jobs if j.alive()] + [(slot, job)]
+        return job
+
+    def _environment(self, slot: int) -> dict[str, str]:
+        env = dict(os.environ)
+        env.update(OMP_NUM_THREADS=str(self.threads), TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_CACHE_DIR=str(self.compiled.absolute()))
+        if self.gpus:
+            visible = env.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(self.gpus)))).split(",")
+            env["CUDA_VISIBLE_DEVICES"] = visible[slot % len(visible)]
+        return env

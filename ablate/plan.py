@@ -1,0 +1,281 @@
+"""What a study will cost, before it runs: FLOPs, memory, disk, time, what sharing saves, what it can detect.
+
+What cannot run is refused here, with the sum that shows why; `ablate run` asks the same questions first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+import torch
+
+from ablate import drive, resolve
+from ablate.errors import StudyError
+from ablate.model import ladder
+from ablate.report.effects import smallest_detectable_difference
+from ablate.speed import Speeds
+from ablate.study import grid, spec
+from ablate.study.quantities import format_count, format_seconds, parse_seconds
+from ablate.train import device, schedule
+from ablate.workspace import Workspace
+
+BYTES_PER_PARAM = 16
+"""float32 weights, gradients and the two moments of AdamW."""
+PROCESS_BYTES = 700_000_000
+"""A Python process with torch and transformers loaded, measured."""
+ACTIVATIONS_PER_LAYER = 40
+"""float32 values kept for the backward pass, a token, a layer and a unit of width (attention maps come on top)."""
+
+
+SEED_SD, ITEM_SE = 0.08, 0.02
+"""Assumed until a study's own runs say better: s.d. over seeds of a paired difference, standard error of the items (the shipped study)."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """One model size of the study."""
+
+    params: int
+    non_embedding: int
+    total: int
+    width: int
+    layers: int
+    runs: int
+    lr: float
+    batch_tokens: int
+    precision: str
+    flops: float
+    memory: int
+    hours: float | None
+
+
+@dataclass(frozen=True)
+class Price:
+    """The whole study. FLOPs: 6 a non-embedding parameter and token, plus attention, plus the output layer."""
+
+    study: str
+    runs: int
+    families: int
+    jobs: int
+    slots: int
+    device: str
+    sizes: tuple[Size, ...]
+    tokens: dict[str, int]
+    """Most tokens that any run reads of each source."""
+    flops: float
+    flops_alone: float
+    """If every run were trained alone."""
+    memory: int
+    memory_here: int
+    disk: int
+    disk_here: int
+    device_hours: float | None
+    wall_seconds: float | None
+    detectable: float
+    seeds: int
+
+
+def price(study: spec.Study, space: Workspace) -> Price:
+    """The price of `study` here; StudyError where it cannot run as written."""
+    runs = resolve.runs(study)
+    speeds = Speeds(space, study.launch.device)
+    refuse(study, runs, space)
+    speeds.measure(runs)
+    slots, families = slots_of(study), grid.families(runs)
+    jobs = drive.jobs_of(runs, slots)
+    seconds = [_job_seconds(job, speeds) for job in jobs]
+    hours = None if any(s is None for s in seconds) else sum(s for s in seconds if s is not None) / 3600
+    here = shutil.disk_usage(_existing(space))
+    return Price(
+        study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots, device=speeds.name,
+        sizes=tuple(_size(study, [r for r in runs if r.params == p], speeds) for p in sorted({r.params for r in runs})),
+        tokens=_most_read(runs),
+        flops=sum(_family_flops(f.runs, study.launch.share) for f in families),
+        flops_alone=sum(_flops(r.recipe) * _tokens(r) for r in runs),
+        memory=slots * max(memory(r.recipe) for r in runs), memory_here=memory_here(study.launch.device),
+        disk=disk(study, runs), disk_here=here.free,
+        device_hours=hours,
+        wall_seconds=None if hours is None else _wall([s for s in seconds if s is not None], slots),
+        detectable=smallest_detectable_difference(_groups(runs), len(study.seeds), SEED_SD, ITEM_SE), seeds=len(study.seeds),
+    )  # fmt: skip
+
+
+def refuse(study: spec.Study, runs: Sequence[grid.Run], space: Workspace) -> None:
+    """StudyError if memory or disk cannot hold the study."""
+    largest = max(runs, key=lambda r: memory(r.recipe))
+    need, have = memory(largest.recipe), memory_here(study.launch.device)
+    slots = slots_of(study)
+    if need * slots > have:
+        total = ladder.count(largest.recipe["model"]).total
+        raise StudyError(
+            f"a run of params {format_count(largest.params)} needs {_bytes(need)} of memory ({format_count(total)} parameters in all x {BYTES_PER_PARAM} bytes "
+            f"for weights, gradients and AdamW's moments, plus activations), {slots} at once need {_bytes(need * slots)}, and there is {_bytes(have)} here: "
+            "lower grid.params or launch.slots, or run it on a larger device"
+        )
+    free = shutil.disk_usage(_existing(space)).free
+    if disk(study, runs) > free:
+        raise StudyError(
+            f"the study needs about {_bytes(disk(study, runs))} of disk and {_bytes(free)} are free in {space.root.absolute()}: "
+            "free some space, or write keep_models: none"
+        )
+
+
+def refuse_over_budget(price: Price, budget: str) -> None:
+    """StudyError if the plan needs more device-hours than `budget`."""
+    limit = parse_seconds(budget) / 3600
+    if price.device_hours is None or price.device_hours > limit:
+        needs = "an unknown number of" if price.device_hours is None else f"about {price.device_hours:.2f}"
+        raise StudyError(f"the study needs {needs} device-hours and --budget allows {limit:.2f}: lower grid.tokens or grid.params, or raise the budget")
+
+
+def slots_of(study: spec.Study) -> int:
+    """Jobs at once: as asked; else one a GPU, or one a core (small models gain nothing from a second thread)."""
+    if study.launch.launcher == "inline":
+        return 1
+    if study.launch.slots != "auto":
+        return study.launch.slots
+    chosen = device.pick(study.launch.device)
+    return torch.cuda.device_count() if chosen.type == "cuda" else drive.cores()
+
+
+def memory(recipe: dict[str, Any]) -> int:
+    """Bytes at the peak of one training process: parameters with their optimiser state, activations, logits, the process."""
+    model, seq_len = recipe["model"], recipe["data"]["seq_len"]
+    tokens = min(recipe["train"]["batch_tokens"], max(seq_len, 16_384))
+    layer = ACTIVATIONS_PER_LAYER * model["hidden_size"] + 2 * model["num_attention_heads"] * seq_len
+    activations = 4 * tokens * (model["num_hidden_layers"] * layer + 2 * model["vocab_size"])
+    return BYTES_PER_PARAM * ladder.count(model).total + activations + PROCESS_BYTES
+
+
+def memory_here(wanted: str) -> int:
+    """Bytes of the device's memory."""
+    chosen = device.pick(wanted)  # type: ignore[arg-type]
+    if chosen.type == "cuda":
+        return int(torch.cuda.get_device_properties(chosen).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def disk(study: spec.Study, runs: Sequence[grid.Run]) -> int:
+    """Bytes: kept models, two generations of every trunk's checkpoint, token shards, answers."""
+    models = {r.digest: 4 * ladder.count(r.recipe["model"]).total for r in runs}
+    kept = {"all": sum(models.values()), "best": max(models.values()), "none": 0}[study.keep_models]
+    trunks = sum(24 * ladder.count(f.runs[0].recipe["model"]).total for f in grid.families(runs))
+    shards = 2 * sum(_most_read(runs).values()) * len(study.seeds)
+    return kept + trunks + shards + 500_000 * len(runs)
+
+
+def _size(study: spec.Study, runs: Sequence[grid.Run], speeds: Speeds) -> Size:
+    recipe = runs[0].recipe
+    counts = ladder.count(recipe["model"])
+    jobs = drive.jobs_of(runs, 1)
+    seconds = [_job_seconds(job, speeds) for job in jobs]
+    return Size(
+        params=runs[0].params, non_embedding=counts.non_embedding, total=counts.total,
+        width=recipe["model"]["hidden_size"], layers=recipe["model"]["num_hidden_layers"], runs=len(runs),
+        lr=recipe["train"]["lr"], batch_tokens=recipe["train"]["batch_tokens"], precision=recipe["train"]["precision"],
+        flops=sum(_family_flops(f.runs, study.launch.share) for f in grid.families(runs)), memory=memory(recipe),
+        hours=None if any(s is None for s in seconds) else sum(s for s in seconds if s is not None) / 3600,
+    )  # fmt: skip
+
+
+def _job_seconds(job: Sequence[grid.Family], speeds: Speeds) -> float | None:
+    total = speeds.setup_s()
+    for family in job:
+        recipe = family.runs[0].recipe
+        rate = speeds.tokens_per_s(recipe)
+        if rate is None:
+            return None
+        tokens = _family_tokens([r.tokens for r in family.runs], recipe["train"]["batch_tokens"], recipe["train"]["decay"])
+        scoring = speeds.score_s(recipe)
+        total += tokens / rate * (1.0 if scoring is not None else 1.2) + len(family.runs) * (scoring or 0.0)
+    return total
+
+
+def _family_tokens(budgets: Sequence[int], batch: int, decay: float) -> int:
+    """Tokens that one trunk and its branches train on."""
+    forks = [schedule.fork_of(schedule.steps_of(t, batch), decay) for t in budgets]
+    decays = [schedule.steps_of(t, batch) - fork for t, fork in zip(budgets, forks, strict=True)]
+    return (max(forks) + sum(decays)) * batch
+
+
+def _family_flops(runs: Sequence[grid.Run], share: str) -> float:
+    train = runs[0].recipe["train"]
+    budgets = [[r.tokens for r in runs]] if share == "trunk" else [[r.tokens] for r in runs]
+    return float(sum(_family_tokens(b, train["batch_tokens"], train["decay"]) for b in budgets) * _flops(runs[0].recipe))
+
+
+def _flops(recipe: dict[str, Any]) -> int:
+    return ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"])
+
+
+def _tokens(run: grid.Run) -> int:
+    batch = run.recipe["train"]["batch_tokens"]
+    return schedule.steps_of(run.tokens, batch) * int(batch)
+
+
+def _most_read(runs: Sequence[grid.Run]) -> dict[str, int]:
+    read: dict[str, int] = {}
+    for run in runs:
+        for role, share in run.recipe["data"]["shares"].items():
+            read[role] = max(read.get(role, 0), int(run.tokens * Fraction(share)))
+    return read
+
+
+def _groups(runs: Sequence[grid.Run]) -> int:
+    return len({(r.params, r.factors["synthetic_ratio"]) for r in runs})
+
+
+def _wall(seconds: Sequence[float], slots: int) -> float:
+    busy = [0.0] * slots
+    for job in sorted(seconds, reverse=True):
+        busy[busy.index(min(busy))] += job
+    return max(busy)
+
+
+def _existing(space: Workspace) -> str:
+    folder = space.root.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return str(folder)
+
+
+def _bytes(value: float) -> str:
+    return f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
+
+
+def as_json(price: Price) -> dict[str, Any]:
+    """The price as plain values."""
+    return asdict(price)
+
+
+def as_text(price: Price) -> str:
+    """The price for people."""
+    lines = [
+        f"{price.study}: {price.runs} runs in {price.families} families, {price.jobs} jobs on {price.slots} slot{'s' * (price.slots != 1)} of {price.device}",
+        "",
+        f"{'params':>8} {'exact':>10} {'total':>10} {'shape':>10} {'runs':>5} {'lr':>8} {'batch':>7} {'precision':>9} {'FLOPs':>9} {'memory':>8} {'hours':>7}",
+    ]
+    for s in price.sizes:
+        hours = "?" if s.hours is None else f"{s.hours:.3f}"
+        lines.append(
+            f"{format_count(s.params):>8} {s.non_embedding:>10,} {s.total:>10,} {f'{s.width}x{s.layers}':>10} {s.runs:>5} {s.lr:>8.3g} {s.batch_tokens:>7,} "
+            f"{s.precision:>9} {s.flops:>9.2e} {_bytes(s.memory):>8} {hours:>7}"
+        )
+    saved = 1 - price.flops / price.flops_alone
+    read = ", ".join(f"{role} {format_count(tokens)}" for role, tokens in price.tokens.items())
+    time = "unknown" if price.wall_seconds is None else f"{price.device_hours:.2f} device-hours, about {format_seconds(price.wall_seconds)} from now"
+    lines += [
+        "",
+        f"FLOPs     {price.flops:.2e} (training alone would take {price.flops_alone:.2e}: sharing trunks saves {saved:.0%})",
+        f"tokens    most that one run reads of a source: {read}",
+        f"memory    {_bytes(price.memory)} with all slots busy, of {_bytes(price.memory_here)} here",
+        f"disk      {_bytes(price.disk)}, of {_bytes(price.disk_here)} free",
+        f"time      {time}",
+        f"detects   a difference in mean score of {price.detectable:.2f} between two cells ({price.seeds} seed{'s' * (price.seeds != 1)}, 80% power, 5% level)",
+    ]
+    return "\n".join(lines)

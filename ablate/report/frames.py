@@ -1,0 +1,129 @@
+"""What a report reads of one study: six small polars tables with fixed columns, whatever the store's tables are called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import polars as pl
+
+RUNS = {
+    "run": pl.String,
+    "params": pl.Int64,
+    "tokens": pl.Int64,
+    "synthetic_ratio": pl.Float64,
+    "seed": pl.Int64,
+    "factors": pl.String,
+    "train_flops": pl.Float64,
+    "device_hours": pl.Float64,
+    "mean_score": pl.Float64,
+    "bits_per_byte": pl.Float64,
+    "status": pl.String,
+    "device": pl.String,
+}
+SCORES = {
+    "run": pl.String,
+    "benchmark": pl.String,
+    "register": pl.String,
+    "fresh": pl.Boolean,
+    "score": pl.Float64,
+    "stderr": pl.Float64,
+    "chance": pl.Float64,
+    "n": pl.Int64,
+}
+ANSWERS = {
+    "run": pl.String,
+    "benchmark": pl.String,
+    "register": pl.String,
+    "cluster": pl.String,
+    "correct": pl.Int64,
+    "n": pl.Int64,
+}
+CURVES = {"run": pl.String, "step": pl.Int64, "tokens": pl.Int64, "loss": pl.Float64}
+TEXTS = {"run": pl.String, "text": pl.String, "bits_per_byte": pl.Float64}
+USAGE = {"run": pl.String, "source": pl.String, "tokens": pl.Int64, "bytes": pl.Int64, "epochs": pl.Float64}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """One study as tables; the columns of each are the constants above.
+
+    runs: a row a run of the study, whatever its status; factors is JSON with every factor's level. scores: fresh twins included.
+    Only the benchmarks that count in the study's mean score are in it. answers: n items of a cluster and how many of them are
+    answered right, fresh twins left out; a cluster is a template, or an item where a benchmark has only one template. curves: of each
+    size's largest budget.
+    """
+
+    study: str
+    runs: pl.DataFrame
+    scores: pl.DataFrame
+    answers: pl.DataFrame
+    curves: pl.DataFrame
+    texts: pl.DataFrame
+    usage: pl.DataFrame
+
+    @property
+    def done(self) -> pl.DataFrame:
+        return self.runs.filter(pl.col("status") == "done")
+
+
+class Queryable(Protocol):
+    def query(self, sql: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]: ...
+
+
+def table(schema: dict[str, Any], rows: Sequence[Sequence[Any]] = ()) -> pl.DataFrame:
+    """Rows in the schema's order → a typed frame, also where there are none."""
+    wide = pl.DataFrame(rows, schema=list(schema), orient="row", infer_schema_length=None) if rows else pl.DataFrame(schema=schema)
+    return wide.cast(pl.Schema(schema))
+
+
+def read(store: Queryable, study: str) -> Frames:
+    """The study as it stands now; works while another process writes. A study the store does not know gives empty frames."""
+    here = f"run IN (SELECT run FROM results WHERE study = {_quoted(study)})"
+    runs = _select(store, RUNS, f"FROM results WHERE study = {_quoted(study)} ORDER BY position, seed")
+    counted = _counted(store, study)
+    return Frames(
+        study,
+        runs,
+        _select(store, SCORES, f"FROM scores WHERE study = {_quoted(study)}{counted} ORDER BY run, benchmark, register, fresh"),
+        _answers(store, study, counted),
+        _select(store, CURVES, f"FROM curves WHERE run IN ({_longest(runs)}) ORDER BY run, step"),
+        _select(store, TEXTS, f"FROM text_losses WHERE {here} ORDER BY run, text"),
+        _select(store, USAGE, f"FROM source_usage WHERE {here} ORDER BY run, source"),
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _select(store: Queryable, schema: dict[str, Any], rest: str) -> pl.DataFrame:
+    _, rows = store.query(f"SELECT {', '.join(schema)} {rest}")
+    return table(schema, rows)
+
+
+def _counted(store: Queryable, study: str) -> str:
+    """The condition that keeps the benchmarks of the study's mean score; empty where it has all."""
+    _, rows = store.query(f"SELECT benchmarks FROM study_specs WHERE study = {_quoted(study)}")
+    names = json.loads(rows[0][0]) if rows else []
+    return f" AND benchmark IN ({', '.join(_quoted(n) for n in names)})" if names else ""
+
+
+def _answers(store: Queryable, study: str, counted: str) -> pl.DataFrame:
+    """Added up in SQL, as a study of a thousand runs has millions of answers."""
+    whose = f"FROM scores JOIN item_answers USING (score_id) WHERE study = {_quoted(study)} AND NOT fresh{counted}"
+    sums = "SELECT run, benchmark, register, {cluster}, SUM(correct), COUNT(*) {whose} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+    answers = table(ANSWERS, store.query(sums.format(cluster="template", whose=whose))[1])
+    alone = answers.filter(pl.col("cluster").n_unique().over("benchmark") < 2)["benchmark"].unique().to_list()
+    if not alone:
+        return answers
+    whose += f" AND benchmark IN ({', '.join(_quoted(n) for n in alone)})"
+    by_item = table(ANSWERS, store.query(sums.format(cluster="register || item", whose=whose))[1])
+    return pl.concat([answers.filter(~pl.col("benchmark").is_in(alone)), by_item])
+
+
+def _longest(runs: pl.DataFrame) -> str:
+    longest = runs.filter(pl.col("tokens") == pl.col("tokens").max().over("params"))["run"].unique(maintain_order=True)
+    return ", ".join(_quoted(r) for r in longest) or "NULL"

@@ -1,0 +1,106 @@
+"""From a point of the grid to a run with nothing left to decide: every `auto` becomes a number.
+
+The recipe made here is what a run's digest is taken of, so it holds everything that changes the weights
+and nothing else: no study name, no other levels, no seeds of others, no hardware, no folder.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import torch
+
+from ablate.data import sources, tokenizer
+from ablate.errors import StudyError
+from ablate.model import ladder
+from ablate.study import grid, spec
+from ablate.study.load import with_values
+from ablate.study.quantities import format_count
+from ablate.train import device, schedule
+
+NUMERICS_VERSION = 1
+"""Raise it when the same recipe would give other weights than before."""
+
+SHORTHAND = ("params", "tokens", "synthetic_ratio")
+"""Factors that are no field of the study; every other factor is the path of one."""
+
+FEWEST_STEPS = 100
+LARGEST_WARMUP = Fraction(1, 10)
+
+
+def runs(study: spec.Study) -> list[grid.Run]:
+    """All runs of a study, in the order of its grid; StudyError where one cannot be trained as written."""
+    chosen = device.pick(study.launch.device)
+    studies: dict[str, spec.Study] = {}
+    resolved = []
+    for point in grid.points(study):
+        values = {k: v for k, v in point.factors.items() if k not in SHORTHAND}
+        key = repr(sorted(values.items()))
+        if key not in studies:
+            studies[key] = with_values(study, values) if values else study
+        resolved.append(_run(studies[key], point, chosen))
+    return resolved
+
+
+def shares(data: spec.Data, synthetic_ratio: Fraction) -> dict[str, Fraction]:
+    """Role → share of the sequences; roles with nothing to give are left out."""
+    both = {"synthetic": (data.synthetic, synthetic_ratio), "web": (data.web, 1 - synthetic_ratio)}
+    return {role: share for role, (source, share) in both.items() if source is not None and share > 0}
+
+
+def _run(study: spec.Study, point: grid.Point, chosen: torch.device) -> grid.Run:
+    params, tokens = point.factors["params"], point.factors["tokens"]
+    data = study.data
+    model = ladder.shape(params, tokenizer.vocab_size(data.tokenizer), data.seq_len, study.model.tie_word_embeddings)
+    train = _train(study, params, chosen)
+    _check_steps(tokens, train, params)
+    mixed = shares(data, point.factors["synthetic_ratio"])
+    recipe = {
+        "numerics_version": NUMERICS_VERSION,
+        "params": params,
+        "tokens": tokens,
+        "seed": point.seed,
+        "model": model,
+        "data": {
+            "seq_len": data.seq_len,
+            "shares": {role: str(share) for role, share in mixed.items()},
+            "sources": {role: sources.digest(getattr(data, role)) for role in mixed},
+            "tokenizer": tokenizer.definition(data),
+        },
+        "train": train,
+    }
+    factors = {k: float(v) if isinstance(v, Fraction) else v for k, v in point.factors.items()}
+    return grid.Run(factors=factors, seed=point.seed, recipe=recipe)
+
+
+def _train(study: spec.Study, params: int, chosen: torch.device) -> dict[str, Any]:
+    train, seq_len = study.train, study.data.seq_len
+    batch = schedule.batch_tokens(params, seq_len) if train.batch_tokens == "auto" else train.batch_tokens
+    if batch % seq_len:
+        raise StudyError(f"train.batch_tokens: {batch} is not a whole number of sequences of {seq_len} tokens (data.seq_len)")
+    return {
+        "optimizer": train.optimizer.model_dump(mode="json"),
+        "lr": schedule.learning_rate(params) if train.lr == "auto" else train.lr,
+        "batch_tokens": batch,
+        "schedule": train.schedule,
+        "warmup_steps": schedule.warmup_steps(params, batch) if train.warmup_steps == "auto" else train.warmup_steps,
+        "decay": train.decay,
+        "clip": train.clip,
+        "precision": device.precision(params, chosen) if train.precision == "auto" else train.precision,
+    }
+
+
+def _check_steps(tokens: int, train: dict[str, Any], params: int) -> None:
+    steps = schedule.steps_of(tokens, train["batch_tokens"])
+    cell = f"the cell params {format_count(params)}, tokens {format_count(tokens)}"
+    if steps < FEWEST_STEPS:
+        raise StudyError(
+            f"{cell} has {steps} steps ({tokens} tokens / train.batch_tokens {train['batch_tokens']}), fewer than {FEWEST_STEPS}: "
+            "raise tokens or lower train.batch_tokens"
+        )
+    if train["warmup_steps"] > steps * LARGEST_WARMUP:
+        raise StudyError(
+            f"{cell} would warm up for {train['warmup_steps']} of its {steps} steps, more than a tenth: "
+            "raise tokens, or lower train.warmup_steps or train.batch_tokens"
+        )

@@ -1,0 +1,74 @@
+"""What a run must have been scored on to count as done: each score by its digest, each text by its source.
+
+A score's digest is that of the run's recipe, the benchmark's items and the scorer's version. So a study that
+gains a benchmark, or shares runs with another study, has exactly the missing scores made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ablate.data import sources
+from ablate.evals import benchmarks, texts
+from ablate.evals.items import Benchmark
+from ablate.evals.scoring import SCORER_VERSION, score_digest
+from ablate.study import spec
+from ablate.study.grid import digest
+
+HELD_OUT_BYTES = 60_000
+"""Of each measured text: about 18,000 tokens, enough for a standard error of about 1% of the bits per byte."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text whose bits per byte are measured."""
+
+    name: str
+    source: spec.Source
+    trained_on: bool
+
+    @property
+    def primary(self) -> bool:
+        return self.name == "neutral"
+
+    @property
+    def identity(self) -> str:
+        """Of the bytes that are measured and of how."""
+        return digest([sources.digest(self.source), self.trained_on, HELD_OUT_BYTES, SCORER_VERSION])
+
+    def documents(self) -> list[str]:
+        """What is measured; empty where the source holds nothing out."""
+        return texts.held_out_documents(self.source, self.trained_on, HELD_OUT_BYTES)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Everything one study asks of its runs."""
+
+    evaluate: spec.Evaluate
+    data: spec.Data
+
+    def benchmarks(self, fresh: bool) -> list[Benchmark]:
+        """The benchmarks of a run; with their fresh twins at a family's largest budget, if the study wants them."""
+        return _catalogue(tuple(self.evaluate.benchmarks), fresh and self.evaluate.fresh_twins)
+
+    def texts(self) -> list[Text]:
+        """Held-out text of every source, the neutral one, and those the study names."""
+        trained = {"synthetic": self.data.synthetic, "web": self.data.web}
+        own = [Text(name, source, True) for name, source in trained.items() if source is not None]
+        return [Text("neutral", self.data.neutral, False), *own, *(Text(name, source, False) for name, source in self.data.held_out.items())]
+
+    def is_met(self, outcome: Mapping[str, Any], fresh: bool) -> bool:
+        """Whether an outcome has every score that this study wants of the run."""
+        have = {score["digest"] for score in outcome["scores"]}
+        measured = {text["text"]: text["identity"] for text in outcome["texts"]}
+        scores = {score_digest(outcome["digest"], b.digest) for b in self.benchmarks(fresh)}
+        return scores <= have and all(measured.get(t.name, t.identity) == t.identity for t in self.texts())
+
+
+@cache
+def _catalogue(specs: tuple[spec.Benchmark, ...], fresh: bool) -> list[Benchmark]:
+    return benchmarks.catalogue(specs, fresh)

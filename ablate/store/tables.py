@@ -1,0 +1,178 @@
+"""The tables of results.db. Every column says what it holds; docs/results.md repeats it and a test compares the two.
+
+Optuna keeps its own tables in the same file (`studies`, `trials`, `trial_*`, `study_user_attributes` and the like, `version_info`,
+`alembic_version`): none of ours may take such a name. Times are UTC, ISO 8601. A table that changes here needs a
+migration (migrate.py) for the files that exist.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+
+
+def _run_key(**options: Any) -> Column[str]:
+    return Column("run", String(16), ForeignKey("runs.run"), nullable=False, comment="digest of the run", **options)
+
+
+migrations = Table(
+    "ablate_migrations",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False, comment="number of the migration; the largest is the file's version"),
+    Column("name", String(80), nullable=False, comment="its function in ablate/store/migrate.py"),
+    Column("applied", String(32), nullable=False, comment="when it was applied"),
+)
+
+study_specs = Table(
+    "study_specs",
+    metadata,
+    Column("study", String(60), primary_key=True, comment="name of the study"),
+    Column("question", Text, nullable=False, comment="what the study asks, in its author's words"),
+    Column("file", Text, nullable=False, comment="study file, as it was named on the command line"),
+    Column("profile", String(60), comment="profile it was run with; NULL for none"),
+    Column("spec", JSON, nullable=False, comment="the whole study as it was run, profile and overrides applied"),
+    Column("benchmarks", JSON, nullable=False, comment="names of the benchmarks in mean_score; empty: every one a run was scored on"),
+    Column("saved", String(32), nullable=False, comment="when this version of the study was first run"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run", String(16), primary_key=True, comment="digest of the recipe; also the folder runs/<digest>"),
+    Column("family", String(16), nullable=False, index=True, comment="digest of the recipe without tokens: a family shares a trunk"),
+    Column("seed", Integer, nullable=False, comment="seed of the weights and of the order of the documents"),
+    Column("params", Integer, nullable=False, comment="non-embedding parameters asked for; the built shape is within 3%"),
+    Column("tokens", Integer, nullable=False, comment="token budget asked for"),
+    Column("synthetic_ratio", Float, nullable=False, comment="share of the sequences from the synthetic source; exact in recipe"),
+    Column("recipe", JSON, nullable=False, comment="everything that changes the weights, resolved"),
+    Column("status", String(16), nullable=False, comment="pending, running, done or failed"),
+    Column("error", Text, comment="why it failed; NULL unless status is failed"),
+    Column("outcome", String(64), comment="hash of what was last recorded, so that recording it again changes nothing"),
+    Column("params_non_embedding", Integer, comment="non-embedding parameters of the built model, exact"),
+    Column("params_total", Integer, comment="all parameters of the built model, embeddings included"),
+    Column("steps", Integer, comment="optimiser steps"),
+    Column("tokens_trained", Integer, comment="tokens of those steps: the budget rounded down to whole batches"),
+    Column("train_flops", Float, comment="training FLOPs by the convention of docs/results.md, counted and not measured"),
+    Column("train_seconds", Float, comment="device-seconds the run would take alone: the trunk up to its fork plus its own decay"),
+    Column("spent_seconds", Float, comment="device-seconds charged to the run: its share of the trunk plus its decay; sums to the bill"),
+    Column("lost_seconds", Float, comment="device-seconds trained again after interruptions"),
+    Column("score_seconds", Float, comment="device-seconds of scoring"),
+    Column("setup_seconds", Float, comment="seconds before the first step (loading, compiling); NULL where not measured"),
+    Column("hours_basis", String(16), comment="how train_seconds came about: measured (trained alone), shared (a trunk) or packed"),
+    Column("mfu", Float, comment="train_flops / seconds / dense bf16 peak of the device; NULL where the peak is not known"),
+    Column("peak_memory_bytes", Integer, comment="most memory held: on the GPU, or by the process on a CPU"),
+    Column("final_loss", Float, comment="training loss, nats a token, mean over the last 5% of the steps"),
+    Column("bits_per_byte", Float, comment="of the primary held-out text, which no arm trains on"),
+    Column("device", String(120), comment="model of the device, as its driver names it"),
+    Column("device_type", String(16), comment="cuda or cpu; NULL where not recorded"),
+    Column("started", String(32), comment="start of the last attempt"),
+    Column("ended", String(32), comment="end of the last attempt"),
+)
+
+study_runs = Table(
+    "study_runs",
+    metadata,
+    Column("study", String(60), ForeignKey("study_specs.study"), primary_key=True, comment="name of the study"),
+    _run_key(primary_key=True),
+    Column("cell", String(16), primary_key=True, comment="digest of factors: cells with one recipe share a run, each with a row here"),
+    Column("position", Integer, nullable=False, comment="place in the order of the study's grid, from 0"),
+    Column("factors", JSON, nullable=False, comment="factor → level, in the study's order"),
+    Column("active", Boolean, nullable=False, comment="whether the study, as last run, has this cell; the views show only these"),
+    Column("mean_score", Float, comment="mean of (score - chance) / (1 - chance) over the study's benchmarks; NULL until all are scored"),
+    Column("mean_score_version", Integer, comment="version of the rule behind mean_score"),
+    Column("told_score", Float, comment="mean_score that Optuna was told; NULL if none"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="number of the attempt"),
+    _run_key(index=True),
+    Column("job", String(80), comment="job that made it: its folder in runs/jobs"),
+    Column("status", String(16), nullable=False, comment="running, done, failed, or lost (its worker died without a word)"),
+    Column("error", Text, comment="why it failed"),
+    Column("launcher", String(40), comment="how its process was started"),
+    Column("host", String(255), comment="machine"),
+    Column("pid", Integer, comment="process on that machine"),
+    Column("device", String(120), comment="model of the device, as its driver names it"),
+    Column("device_type", String(16), comment="cuda or cpu"),
+    Column("threads", Integer, comment="CPU threads of torch"),
+    Column("compile", Boolean, comment="whether torch.compile was on"),
+    Column("versions", JSON, comment="versions of Python and the libraries"),
+    Column("started", String(32), comment="when it began"),
+    Column("ended", String(32), comment="when it ended; NULL while it runs"),
+)
+
+curves = Table(
+    "curves",
+    metadata,
+    _run_key(primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False, comment="optimiser step; at most 200 a run (all: metrics.jsonl)"),
+    Column("tokens", Integer, comment="tokens seen by then"),
+    Column("loss", Float, comment="training loss of that step, nats a token"),
+    Column("lr", Float, comment="learning rate"),
+    Column("grad_norm", Float, comment="norm of the gradient before clipping"),
+    Column("tokens_per_s", Float, comment="tokens a second"),
+    Column("seconds", Float, comment="training seconds by then, stand-alone"),
+    sqlite_with_rowid=False,
+)
+
+benchmark_scores = Table(
+    "benchmark_scores",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="number of the score; item_answers refer to it"),
+    _run_key(),
+    Column("benchmark", String(60), nullable=False, comment="name of the benchmark"),
+    Column("register", String(16), nullable=False, comment="style its items are written in: textbook, page, or file"),
+    Column("fresh", Boolean, nullable=False, comment="whether this is the fresh twin: the same templates with new items"),
+    Column("group", String(60), nullable=False, comment="what it tests; a word of SQL, so write it in double quotes"),
+    Column("metric", String(16), nullable=False, comment="what score is: acc, the share of items answered right by log-likelihood"),
+    Column("score", Float, nullable=False, comment="the figure"),
+    Column("stderr", Float, nullable=False, comment="its standard error over items: the larger of plain and clustered by template"),
+    Column("acc_norm", Float, comment="accuracy by log-likelihood a byte of the choice; never in one figure with acc"),
+    Column("chance", Float, nullable=False, comment="score of blind guessing"),
+    Column("n", Integer, nullable=False, comment="items"),
+    Column("mean_logprob", Float, comment="mean log-probability of the right choice, nats"),
+    Column("score_clean", Float, comment="score on items that do not overlap with the training text; NULL until the overlap is measured"),
+    Column("digest", String(64), nullable=False, comment="hash of the items"),
+    UniqueConstraint("run", "benchmark", "register", "fresh"),
+)
+
+item_answers = Table(
+    "item_answers",
+    metadata,
+    Column("score_id", Integer, ForeignKey("benchmark_scores.id"), primary_key=True, autoincrement=False, comment="benchmark_scores.id"),
+    Column("item", Integer, primary_key=True, autoincrement=False, comment="place in the benchmark, from 0: the same item for every run"),
+    Column("template", Text, nullable=False, comment="items of one template are alike; errors cluster by it"),
+    Column("correct", Integer, nullable=False, comment="1 if the choice of largest log-probability is right, else 0"),
+    Column("correct_norm", Integer, nullable=False, comment="the same by log-probability a byte"),
+    Column("choice", Integer, nullable=False, comment="the choice of largest log-probability, from 0"),
+    Column("logprob", Float, nullable=False, comment="log-probability of the right choice, nats"),
+    sqlite_with_rowid=False,
+)
+
+text_losses = Table(
+    "text_losses",
+    metadata,
+    _run_key(primary_key=True),
+    Column("text", String(60), primary_key=True, comment="name of the held-out text: neutral, synthetic, web, or one of held_out"),
+    Column("bits_per_byte", Float, nullable=False, comment="loss in bits a UTF-8 byte"),
+    Column("tokens", Integer, nullable=False, comment="tokens scored"),
+    Column("bytes", Integer, nullable=False, comment="their UTF-8 bytes"),
+    Column("is_primary", Boolean, nullable=False, comment="whether this is the text behind results.bits_per_byte"),
+)
+
+source_usage = Table(
+    "source_usage",
+    metadata,
+    _run_key(primary_key=True),
+    Column("source", String(60), primary_key=True, comment="role of the source in the study"),
+    Column("sequences", Integer, nullable=False, comment="sequences taken from it"),
+    Column("tokens", Integer, nullable=False, comment="tokens taken from it, repetitions counted"),
+    Column("bytes", Integer, nullable=False, comment="UTF-8 bytes of those tokens"),
+    Column("unique_tokens", Integer, nullable=False, comment="different tokens of the source among them"),
+    Column("epochs", Float, nullable=False, comment="passes over the source; 1 where it never ends"),
+)

@@ -1,0 +1,79 @@
+"""A training state in one safetensors file: tensors, and the progress as JSON in its header.
+
+The file before it is kept as `NAME.previous.safetensors`, so that whatever is damaged or half written, there
+is a whole one: a kill costs the steps since, never the run.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ablate.workspace import renamed_into_place
+
+_log = logging.getLogger(__name__)
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+def save(folder: Path, name: str, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+    """Write the state and keep the one before. Raises DiskFullError, with both older files untouched."""
+    target, previous = _paths(folder, name)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    header = {"progress": json.dumps(progress), "crc32": str(_crc32(tensors))}
+    with renamed_into_place(target) as part:
+        try:
+            save_file(tensors, part, header)
+        except SafetensorError as e:
+            if "os error 28" in str(e):  # safetensors writes in Rust and words ENOSPC its own way
+                raise OSError(errno.ENOSPC, str(e)) from e
+            raise
+        if target.exists():
+            target.replace(previous)
+
+
+def load(folder: Path, name: str) -> State | None:
+    """The newest whole state, or None where there is none (said in the log where there should have been one)."""
+    for path in _paths(folder, name):
+        if not path.exists():
+            continue
+        try:
+            return _read(path)
+        except (SafetensorError, OSError, ValueError, KeyError) as e:
+            _log.warning("%s is damaged (%s); going on from the one before it, or from the start", path, e)
+    return None
+
+
+def remove(folder: Path, name: str) -> None:
+    """Delete the state and the one before."""
+    for path in _paths(folder, name):
+        path.unlink(missing_ok=True)
+
+
+def _paths(folder: Path, name: str) -> tuple[Path, Path]:
+    return folder / f"{name}.safetensors", folder / f"{name}.previous.safetensors"
+
+
+def _read(path: Path) -> State:
+    with safe_open(path, framework="pt") as f:
+        header = f.metadata() or {}
+        tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118: safe_open is no mapping
+    if int(header["crc32"]) != _crc32(tensors):
+        raise ValueError("its checksum does not match")
+    return tensors, json.loads(header["progress"])
+
+
+def _crc32(tensors: dict[str, Tensor]) -> int:
+    value = 0
+    for key in sorted(tensors):
+        value = zlib.crc32(tensors[key].reshape(-1).view(torch.uint8).numpy(), value)
+    return value

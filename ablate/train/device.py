@@ -1,0 +1,93 @@
+"""Which device a job uses, what it may do there, and what is recorded about it. Rules only: nothing is timed,
+because a choice that depends on timing could differ after a restart."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import version
+from typing import Any, Literal
+
+import torch
+
+from ablate.errors import StudyError
+
+Precision = Literal["float32", "bfloat16"]
+
+# Dense bf16 tensor-core FLOP/s by the exact name CUDA reports, from NVIDIA's data sheets. A name that is not
+# here has no peak and so no MFU: boards of one family differ by a factor of two.
+_PEAK_BF16: dict[str, float] = {
+    "NVIDIA A100-SXM4-40GB": 312e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA A100-PCIE-40GB": 312e12,
+    "NVIDIA A100 80GB PCIe": 312e12,
+    "NVIDIA H100 80GB HBM3": 989.4e12,
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H200": 989.4e12,
+    "NVIDIA L4": 121e12,
+    "NVIDIA L40S": 362.05e12,
+    "NVIDIA A10G": 70e12,
+}
+
+
+def pick(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """The device asked for; auto is the current GPU where there is one. StudyError where there is no such device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise StudyError("launch.device: cuda is asked for, but torch sees no CUDA device here; write auto or cpu")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def precision(params: int, device: torch.device) -> Precision:
+    """What `precision: auto` means for a model of `params` parameters: bfloat16 where the hardware multiplies it and it pays."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if _cpu_multiplies_bf16() and params >= 1_000_000 else "float32"
+
+
+def can_compile() -> bool:
+    """Whether torch.compile can build kernels here: on a CPU it needs a C++ compiler, on CUDA triton brings its own."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """What is recorded with an attempt."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    return {
+        "device": name,
+        "peak_flops": _PEAK_BF16.get(name) if device.type == "cuda" else None,
+        "host": platform.node(),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("torch", "transformers", "safetensors", "numpy")},
+        },
+    }
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes held so far: by torch on the GPU, or by this process on the CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _cpu_multiplies_bf16() -> bool:
+    flags = torch.cpu.get_capabilities()
+    return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            names = [line.partition(":")[2].strip() for line in f if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

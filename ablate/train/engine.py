@@ -1,0 +1,92 @@
+"""One model on one device and what a training step does to it. Knows nothing of budgets, folders or clocks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate.model.build import build
+from ablate.train.loss import next_token_loss
+from ablate.train.optim import Optimizer
+
+_ACTIVATION_BYTES = {"cpu": 2 << 30, "cuda": 16 << 30}  # a micro-batch's; fixed, so that numbers do not depend on what else is running
+
+
+class Engine:
+    """The model, its optimiser and the (compiled) forward and backward pass."""
+
+    def __init__(self, recipe: dict[str, Any], device: torch.device, compile: bool) -> None:
+        began = time.perf_counter()
+        self._shape, self._seed = recipe["model"], recipe["seed"]
+        self._seq_len = recipe["data"]["seq_len"]
+        self.device = device
+        self.model = build(self._shape, self._seed).to(device)
+        self.model.train()
+        self._optimizer = Optimizer(self.model, recipe["train"])
+        self._bfloat16 = recipe["train"]["precision"] == "bfloat16"
+        self._sequences = recipe["train"]["batch_tokens"] // self._seq_len
+        self._micro = micro_batch(self._shape, self._seq_len, self._sequences, device.type)
+        self._loss = torch.compile(self._plain_loss, dynamic=False) if compile else self._plain_loss
+        self._prepared = False
+        self._setup_seconds = time.perf_counter() - began
+
+    def prepare(self) -> None:
+        """Run the pass once on made-up tokens, so that compiling is not counted as training. Changes no weight."""
+        if self._prepared:
+            return
+        began = time.perf_counter()
+        self._backward(torch.zeros(self._micro, self._seq_len + 1, dtype=torch.int64, device=self.device))
+        for parameter in self.model.parameters():
+            parameter.grad = None
+        self._prepared = True
+        self._setup_seconds += time.perf_counter() - began
+
+    def take_setup_seconds(self) -> float:
+        """Seconds spent on building and compiling since this was last asked."""
+        seconds, self._setup_seconds = self._setup_seconds, 0.0
+        return seconds
+
+    def step(self, batch: NDArray[np.int64], scale: float) -> tuple[Tensor, Tensor]:
+        """One update on `batch` [sequences, seq_len + 1]; returns (loss before it, gradient norm), not yet waited for."""
+        tokens = torch.from_numpy(batch).to(self.device, non_blocking=True)
+        losses = [self._backward(tokens[first : first + self._micro]) for first in range(0, self._sequences, self._micro)]
+        return torch.stack(losses).sum(), self._optimizer.step(scale)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that must be restored for the next step to be the same."""
+        return {**{f"model/{name}": p for name, p in self.model.named_parameters()}, **self._optimizer.tensors()}
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a state of `tensors()`; an empty one means the weights before the first step."""
+        fresh = None if tensors else dict(build(self._shape, self._seed).named_parameters())
+        for name, p in self.model.named_parameters():
+            p.copy_(fresh[name] if fresh is not None else tensors[f"model/{name}"])
+        self._optimizer.restore(tensors)
+
+    def _backward(self, tokens: Tensor) -> Tensor:
+        loss = self._loss(tokens[:, :-1], tokens[:, 1:]) * (self._micro / self._sequences)
+        torch.autograd.backward(loss)
+        return loss.detach()
+
+    def _plain_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+            hidden = self.model.model(input_ids=inputs, use_cache=False).last_hidden_state
+            return next_token_loss(hidden.flatten(0, 1), self.model.lm_head.weight, targets.flatten())
+
+
+def micro_batch(model: dict[str, Any], seq_len: int, sequences: int, device_type: str) -> int:
+    """Sequences a pass: the largest divisor of `sequences` whose activations fit a fixed bound, at least one.
+
+    A layer keeps about 34 · width + 5 · heads · seq_len bytes a token in 16 bits (Korthikanti et al. 2022,
+    2205.05198, eq. 2), twice that here for float32; the logits 8 bytes a word of the vocabulary.
+    """
+    layer = 34 * model["hidden_size"] + 5 * model["num_attention_heads"] * seq_len
+    sequence = seq_len * (2 * model["num_hidden_layers"] * layer + 8 * model["vocab_size"])
+    most = max(1, _ACTIVATION_BYTES[device_type] // sequence)
+    return max(n for n in range(1, min(most, sequences) + 1) if sequences % n == 0)

@@ -1,0 +1,156 @@
+"""A family of runs for the price of little more than its longest: one trunk, and a branch for each token budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaForCausalLM
+
+from ablate.train import checkpoint
+from ablate.train.accounts import Ledger
+from ablate.train.device import peak_memory
+from ablate.train.engine import Engine
+from ablate.train.schedule import branch_scale, fork_of, trunk_scale
+from ablate.train.walk import Batches, Plan, Walk
+
+TRUNK, BRANCH = "trunk", "branch"  # names of checkpoints
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One run of a family. `done` means its outcome exists already, so it is not trained again."""
+
+    digest: str
+    steps: int
+    folder: Path
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train, none of which is in a digest. checkpoint_every is in seconds."""
+
+    device: torch.device
+    compile: bool = False
+    checkpoint_every: float = 60.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run at its last step. `model` is the live one: use it before asking for the next run."""
+
+    branch: Branch
+    model: LlamaForCausalLM
+    final_loss: float  # nats a token, mean of the last 5% of the steps (of the decay where that is shorter)
+    train_seconds: float  # stand-alone: the trunk up to its fork and its own decay
+    spent_seconds: float  # its share of the trunk and its own decay; over all runs this adds up to what was spent
+    lost_seconds: float  # trained and thrown away by kills, its share of the trunk's included
+    setup_seconds: float  # building and compiling in this process, charged to the first run after it
+    peak_memory_bytes: int
+
+
+def train_family(
+    recipe: dict[str, Any],
+    branches: Sequence[Branch],
+    batch: Batches,
+    trunk_folder: Path | None,
+    settings: Settings,
+    stop: Callable[[], bool],
+) -> Iterator[Trained]:
+    """Train every branch that is not done, cheapest first, and yield each at its last step.
+
+    `batch(first_sequence, count)` gives tokens [count, seq_len + 1]. The trunk runs at the peak learning rate from
+    fork to fork and keeps its last state in trunk_folder, so a larger budget asked for later trains only the
+    extension; a budget whose fork the kept trunk has passed, and every budget where trunk_folder is None, is trained
+    alone from step 0, to the same bits on a CPU. Killed anywhere and called again, it goes on to the same result.
+    Raises DivergedError, DiskFullError, and Interrupted once `stop()` is true. Call `forget` when a run is recorded.
+    """
+    todo = sorted((branch for branch in branches if not branch.done), key=lambda branch: branch.steps)
+    if not todo:
+        return
+    family = _Family(recipe, todo, batch, trunk_folder, settings, stop)
+    for branch in todo:
+        walk = family.walk(branch)
+        if not walk.resume():
+            family.lead_to_fork(branch, walk)
+        walk.advance(branch.steps)
+        yield family.trained(branch, walk)
+        family.engine.model.train()  # the caller may have called eval()
+
+
+def forget(branch: Branch) -> None:
+    """Delete a run's checkpoints, once its outcome is recorded."""
+    checkpoint.remove(branch.folder, BRANCH)
+
+
+class _Family:
+    """What the branches of one call share."""
+
+    def __init__(
+        self,
+        recipe: dict[str, Any],
+        todo: Sequence[Branch],
+        batch: Batches,
+        trunk_folder: Path | None,
+        settings: Settings,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.engine = Engine(recipe, settings.device, settings.compile)
+        self._train, self._seq_len = recipe["train"], recipe["data"]["seq_len"]
+        self._todo, self._batch, self._settings, self._stop = todo, batch, settings, stop
+        self._trunk = None if trunk_folder is None else self._walk(trunk_folder, TRUNK, self._trunk_scale, None)
+
+    def walk(self, branch: Branch) -> Walk:
+        """The stretch of a run: the trunk's rate up to its fork, then the decay."""
+        fork = self._fork(branch)
+
+        def scale(step: int) -> float:
+            return self._trunk_scale(step) * branch_scale(step, fork, branch.steps)
+
+        return self._walk(branch.folder, BRANCH, scale, branch.steps)
+
+    def lead_to_fork(self, branch: Branch, walk: Walk) -> None:
+        """Put `walk` at the branch's fork by way of the trunk, or at step 0 where the trunk cannot serve."""
+        fork = self._fork(branch)
+        trunk = self._trunk
+        if trunk is not None and not trunk.resume():
+            trunk.start()
+        if trunk is None or trunk.progress.step > fork:
+            walk.start()
+            return
+        trunk.advance(fork)
+        ledger = Ledger(trunk.progress.notes.get("ledger", ()))
+        payers = [other.digest for other in self._todo if self._fork(other) >= fork]
+        ledger.close(fork, trunk.progress.seconds, trunk.progress.lost_seconds, payers)
+        trunk.progress.notes["ledger"] = ledger.rows()
+        trunk.save()
+        share, lost = ledger.share(branch.digest)
+        walk.follow(trunk, {"trunk_seconds": trunk.progress.seconds, "trunk_share": share, "trunk_lost": lost})
+
+    def trained(self, branch: Branch, walk: Walk) -> Trained:
+        progress, notes = walk.progress, walk.progress.notes
+        return Trained(
+            branch=branch,
+            model=self.engine.model,
+            final_loss=progress.tail_sum / progress.tail_steps,
+            train_seconds=progress.seconds,
+            spent_seconds=progress.seconds - notes.get("trunk_seconds", 0.0) + notes.get("trunk_share", 0.0),
+            lost_seconds=progress.lost_seconds + notes.get("trunk_lost", 0.0),
+            setup_seconds=self.engine.take_setup_seconds(),
+            peak_memory_bytes=peak_memory(self._settings.device),
+        )
+
+    def _walk(self, folder: Path, name: str, scale: Callable[[int], float], end: int | None) -> Walk:
+        tokens = self._train["batch_tokens"]
+        plan = Plan(self._train["lr"], scale, tokens // self._seq_len, tokens, end)
+        return Walk(self.engine, plan, self._batch, folder, name, self._settings.checkpoint_every, self._stop)
+
+    def _fork(self, branch: Branch) -> int:
+        return fork_of(branch.steps, self._train["decay"])
+
+    def _trunk_scale(self, step: int) -> float:
+        return trunk_scale(step, self._train["warmup_steps"])

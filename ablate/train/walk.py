@@ -1,0 +1,146 @@
+"""A stretch of training in one folder, step by step: lines, checkpoints, stopping, and going on where it stopped."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate.errors import DivergedError, Interrupted
+from ablate.train import checkpoint
+from ablate.train.engine import Engine
+from ablate.train.meter import FILE, Meter, lines
+
+LINE_EVERY = 10  # steps between lines of metrics.jsonl, and between checks that the loss is finite
+TAIL = 0.05  # final_loss is the mean over this last share of the steps
+
+Batches = Callable[[int, int], NDArray[np.int64]]
+
+
+@dataclass
+class Progress:
+    """How far a stretch is. Saved with the tensors, so that a resumed run reports the numbers of an undisturbed one."""
+
+    step: int = 0
+    seconds: float = 0.0  # of training behind this state, the trunk's share of it included
+    lost_seconds: float = 0.0  # trained here and thrown away by a kill
+    pending: list[list[float]] = field(default_factory=list)  # [loss, gradient norm] of the steps since the last line
+    tail_sum: float = 0.0
+    tail_steps: int = 0
+    notes: dict[str, Any] = field(default_factory=dict)  # the caller's: the trunk's ledger, what a branch took over
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What does not change along a stretch. `end` is None for a trunk, which has no last step."""
+
+    lr: float
+    scale: Callable[[int], float]
+    sequences: int
+    tokens: int
+    end: int | None = None
+
+
+class Walk:
+    """Takes the engine through one stretch. `name` is the checkpoint's; two walks may share an engine, one at a time."""
+
+    def __init__(self, engine: Engine, plan: Plan, batch: Batches, folder: Path, name: str, every: float, stop: Callable[[], bool]) -> None:
+        self.progress = Progress()
+        self.folder = folder
+        self._engine, self._plan, self._batch = engine, plan, batch
+        self._name, self._every, self._stop = name, every, stop
+        self._meter = Meter(folder)
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._mark = self._saved = time.perf_counter()
+
+    def resume(self) -> bool:
+        """Load the newest whole checkpoint into the engine; False where there is none."""
+        state = checkpoint.load(self.folder, self._name)
+        if state is None:
+            return False
+        tensors, progress = state
+        self._engine.restore(tensors)
+        self.progress = Progress(**progress)
+        self.progress.lost_seconds += self._meter.rewind(self.progress.step, self.progress.seconds)
+        return True
+
+    def start(self) -> None:
+        """Begin at step 0 with fresh weights."""
+        self._engine.restore({})
+        lost = self._meter.rewind(0, 0.0)
+        self.progress = Progress(lost_seconds=lost)
+
+    def follow(self, trunk: Walk, notes: dict[str, Any]) -> None:
+        """Begin where `trunk` stands; the engine holds its state already."""
+        lost = self._meter.rewind(trunk.progress.step, trunk.progress.seconds)
+        self.progress = Progress(trunk.progress.step, trunk.progress.seconds, lost, list(trunk.progress.pending), notes=notes)
+        self._meter.restart([line for line in lines(trunk.folder / FILE) if line["step"] <= self.progress.step])
+
+    def advance(self, end: int) -> None:
+        """Train up to step `end` and leave a checkpoint there. Raises DivergedError, and Interrupted when asked to stop."""
+        if self.progress.step < end:
+            self._engine.prepare()
+        self._mark = self._saved = time.perf_counter()
+        while True:
+            step = self.progress.step
+            stopping, last = self._stop(), step >= end
+            if stopping or last or step % LINE_EVERY == 0:
+                self._collect()
+            if stopping or last or time.perf_counter() - self._saved >= self._every:
+                self.save()
+            if stopping:
+                raise Interrupted(f"stopped at step {step}; a checkpoint is in {self.folder}, the same command goes on from it")
+            if last:
+                return
+            batch = self._batch(step * self._plan.sequences, self._plan.sequences)
+            self._waiting.append(self._engine.step(batch, self._plan.scale(step)))
+            self.progress.step = step + 1
+
+    def save(self) -> None:
+        """Write a checkpoint. Its time is not training time."""
+        self._collect()
+        checkpoint.save(self.folder, self._name, self._engine.tensors(), asdict(self.progress))
+        self._mark = self._saved = time.perf_counter()
+
+    def _collect(self) -> None:
+        """Wait for the steps under way, book their losses and seconds, and write a line where one is due."""
+        progress = self.progress
+        first = progress.step - len(self._waiting)
+        for step, (loss, norm) in enumerate(self._waiting, start=first):
+            self._book(step, float(loss), float(norm))
+        self._waiting.clear()
+        now = time.perf_counter()
+        progress.seconds += now - self._mark
+        self._mark = now
+        if progress.pending and (progress.step % LINE_EVERY == 0 or progress.step == self._plan.end):
+            self._meter.write(self._line())
+            progress.pending = []
+
+    def _book(self, step: int, loss: float, norm: float) -> None:
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            lr = self._plan.lr * self._plan.scale(step)
+            what = f"the loss became {loss}" if not math.isfinite(loss) else f"the gradient's norm became {norm}"
+            raise DivergedError(f"{what} at step {step} (learning rate {lr:.3g}); lower train.lr or raise train.warmup_steps")
+        self.progress.pending.append([loss, norm])
+        if self._plan.end is not None and step >= self._plan.end - math.ceil(TAIL * self._plan.end):
+            self.progress.tail_sum += loss
+            self.progress.tail_steps += 1
+
+    def _line(self) -> dict[str, Any]:
+        progress, pending = self.progress, self.progress.pending
+        return {
+            "step": progress.step,
+            "tokens": progress.step * self._plan.tokens,
+            "loss": sum(loss for loss, _ in pending) / len(pending),
+            "lr": self._plan.lr * self._plan.scale(progress.step - 1),
+            "grad_norm": pending[-1][1],
+            "tokens_per_s": round(progress.step * self._plan.tokens / max(progress.seconds, 1e-9), 1),
+            "seconds": round(progress.seconds, 3),
+        }

@@ -1,0 +1,114 @@
+"""`ablate run`, `plot` and `ingest`: put the parts together for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ablate import drive, job, plan
+from ablate.display import Display
+from ablate.errors import StudyError
+from ablate.launch.base import Launcher
+from ablate.launch.inline import InlineLauncher
+from ablate.launch.local import LocalLauncher
+from ablate.report import claims, frames, plots, sentences
+from ablate.speed import Speeds
+from ablate.store.store import Store
+from ablate.study import spec
+from ablate.study.load import load
+from ablate.train import device
+from ablate.workspace import Workspace, read_json
+
+
+def walk(path: Path, overrides: Sequence[str], profile: str | None, folder: Path, budget: str | None) -> int:
+    """`ablate run`: the whole study, then figures and the verdict. Returns the exit status: 1 if any run failed."""
+    study = load(path, profile, overrides)
+    space = Workspace(folder)
+    if budget:
+        plan.refuse_over_budget(plan.price(study, space), budget)
+    chosen = device.pick(study.launch.device)
+    display = Display(Console(highlight=False, soft_wrap=True))
+    asked = drive.Plan(
+        study=study, file=str(path), profile=profile, space=space, launcher=_launcher(study, space), device=chosen.type,
+        compile=device.can_compile() if study.launch.compile == "auto" else study.launch.compile, processes=drive.cores(),
+    )  # fmt: skip
+    try:
+        result = drive.drive(asked, display)
+    finally:
+        display.stop()
+    if result.trained:
+        _learn(result, space, study)
+    _report(display.console, space, study.name, redraw=bool(result.trained) or not (space.plots / study.name).exists())
+    for digest, error in result.failed.items():
+        display.console.print(f"failed: run {digest}: {error}")
+    if result.failed:
+        display.console.print(f"{len(result.failed)} of {len(result.runs)} runs failed; the same command tries them again")
+    return 1 if result.failed else 0
+
+
+def draw(space: Workspace, study: str | None) -> str:
+    """`ablate plot`: figures and the verdict of what is there so far."""
+    name = _study_name(space, study)
+    table = frames.read(Store.read_only(space.database), name)
+    paths = plots.draw_all(table, space.plots / name)
+    return "\n".join([*(str(p) for p in paths if p.suffix == ".png"), "", _verdict(table)])
+
+
+def ingest(space: Workspace) -> str:
+    """`ablate ingest`: record every outcome in the run folders again."""
+    store = Store.open(space.database)
+    recorded = 0
+    for path in sorted(space.runs.glob("*/outcome.json")):
+        run, outcome = read_json(path.parent / "run.json"), read_json(path)
+        if run and outcome["status"] == "done":
+            answers = {p.name: read_json(p) for p in sorted((path.parent / "answers").glob("*.json"))}
+            store.add_run(run)
+            store.record(outcome, answers, path.parent / "metrics.jsonl")
+            recorded += 1
+    return f"{recorded} runs recorded in {space.database}; `ablate run STUDY` ties them to their study again without training"
+
+
+def _launcher(study: spec.Study, space: Workspace) -> Launcher:
+    if study.launch.launcher == "inline":
+        return InlineLauncher(job.work)
+    slots = plan.slots_of(study)
+    gpus = slots if device.pick(study.launch.device).type == "cuda" else 0
+    return LocalLauncher(slots, threads=max(1, drive.cores() // slots), compiled=space.compiled, gpus=gpus)
+
+
+def _learn(result: drive.Result, space: Workspace, study: spec.Study) -> None:
+    """What the runs really took makes the next plan better."""
+    speeds = Speeds(space, study.launch.device)
+    for run in result.runs:
+        outcome: dict[str, Any] | None = read_json(space.run(run.digest) / "outcome.json")
+        if outcome and outcome["status"] == "done":
+            train = outcome["train"]
+            speeds.learn(run.recipe, train["tokens"] / train["train_seconds"], train["score_seconds"], train["setup_seconds"])
+    speeds.save()
+
+
+def _report(console: Console, space: Workspace, name: str, redraw: bool) -> None:
+    table = frames.read(Store.read_only(space.database), name)
+    if redraw and (paths := plots.draw_all(table, space.plots / name)):
+        console.print(f"figures and their tables: {space.plots / name} ({sum(p.suffix == '.png' for p in paths)} figures)")
+    console.print("")
+    console.print(_verdict(table))
+
+
+def _verdict(table: frames.Frames) -> str:
+    return "\n".join(sentences.sentence(verdict) for verdict in claims.verdicts(table))
+
+
+def _study_name(space: Workspace, study: str | None) -> str:
+    names = Store.read_only(space.database).studies()
+    if study is None:
+        if len(names) != 1:
+            raise StudyError(f"results.db holds {len(names)} studies ({', '.join(names) or 'none'}): say which, e.g. ablate plot {names[0] if names else 'NAME'}")
+        return names[0]
+    name = load(Path(study)).name if Path(study).suffix in (".yaml", ".yml") else study
+    if name not in names:
+        raise StudyError(f"results.db holds no study {name!r}; it holds: {', '.join(names) or 'none'}")
+    return name

@@ -1,0 +1,145 @@
+"""What is read from files, what is refused, and with which sentence."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from ablate.data import sources
+from ablate.errors import DataError
+from ablate.study.spec import Noise, Source
+
+
+def rows(path: Path, texts: list[str], field: str = "text") -> Source:
+    body = "".join(json.dumps({field: text}) + "\n" for text in texts).encode()
+    path.write_bytes(gzip.compress(body) if path.suffix == ".gz" else body)
+    return Source(files=str(path), text_field=field)
+
+
+def both(source: Source) -> list[str]:
+    return [*sources.documents(source, 0), *sources.documents(source, sources.HELD_OUT)]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.json.gz"])
+def test_rows_of_json(tmp_path: Path, name: str) -> None:
+    source = rows(tmp_path / name, ["one", "two\u2028lines", "drei"], "content")
+    assert list(sources.documents(source, 3)) == ["one", "two\u2028lines", "drei"]
+
+
+def test_a_json_array_is_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[\n {"text": "one"},\n {"text": "two"}]')
+    assert list(sources.documents(Source(files=str(tmp_path / "a.json")), 0)) == ["one", "two"]
+
+
+def test_text_files(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").write_bytes("\ufeffa whole\r\nbook\r\n".encode())
+    (tmp_path / "2.txt.gz").write_bytes(gzip.compress(b"first\n<|endoftext|>\nsecond <|endoftext|>third\n<|endoftext|>\n"))
+    assert list(sources.documents(Source(files=str(tmp_path / "*")), 0)) == ["a whole\nbook", "first", "second", "third"]
+
+
+def test_normalised_and_without_duplicates(tmp_path: Path) -> None:
+    tally: Counter[str] = Counter()
+    source = rows(tmp_path / "a.jsonl", ["cafe\u0301\r\nau lait", "other", "caf\u00e9\nau lait", " ", "other"])
+    assert list(sources.documents(source, 0, tally)) == ["caf\u00e9\nau lait", "other"]
+    assert (tally["duplicates"], tally["empty"]) == (2, 1)
+
+
+def test_held_out_documents_are_apart_and_stay_so_when_the_source_grows(tmp_path: Path) -> None:
+    texts = [f"document {i}" for i in range(1000)]
+    small, large = rows(tmp_path / "a.jsonl", texts[:600]), rows(tmp_path / "b.jsonl", texts)
+    train, held = set(sources.documents(large, 0)), set(sources.documents(large, sources.HELD_OUT))
+    assert train | held == set(texts)
+    assert not train & held
+    assert 8 <= len(held) <= 35
+    assert set(sources.documents(small, sources.HELD_OUT)) == held & set(texts[:600])
+    assert list(sources.documents(large, 7)) == list(sources.documents(large, sources.TOKENIZER)) == [t for t in texts if t in train]
+
+
+def test_a_source_of_few_documents_holds_one_out_and_one_of_very_few_none(tmp_path: Path) -> None:
+    few = rows(tmp_path / "a.jsonl", [f"book {i}" for i in range(12)])
+    assert [len(list(sources.documents(few, stream))) for stream in (0, sources.HELD_OUT)] == [11, 1]
+    very_few = rows(tmp_path / "b.jsonl", [f"book {i}" for i in range(3)])
+    assert [len(list(sources.documents(very_few, stream))) for stream in (0, sources.HELD_OUT)] == [3, 0]
+    assert list(sources.measured(very_few, trained_on=True)) == []
+    assert len(list(sources.measured(very_few, trained_on=False))) == 3
+
+
+def test_the_digest_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
+    first, second = rows(tmp_path / "a.jsonl", ["one", "two"]), rows(tmp_path / "b.jsonl", ["one", "two"])
+    assert sources.digest(first) == sources.digest(second)
+    assert sources.digest(first) != sources.digest(Source(files=first.files, text_field="body"))
+    before = sources.digest(first)
+    rows(tmp_path / "a.jsonl", ["one", "three"])
+    assert sources.digest(first) != before
+
+
+def test_variables_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows(tmp_path / "a.jsonl", ["one"])
+    monkeypatch.setenv("CORPORA", str(tmp_path))
+    assert list(sources.documents(Source(files="$CORPORA/*.jsonl"), 0)) == ["one"]
+    assert list(sources.documents(Source(files="${CORPORA}/a.jsonl"), 0)) == ["one"]
+    with pytest.raises(DataError, match="environment variable NO_SUCH is not set"):
+        list(sources.documents(Source(files="$NO_SUCH/*.jsonl"), 0))
+
+
+BAD = {
+    "no row.jsonl": (b'{"text": "fine"}\nnot json\n', "line 2: not JSON"),
+    "no object.jsonl": (b'"text"\n', "line 1: the row is not a JSON object"),
+    "no field.jsonl": (b'{"texts": "x", "id": 1}\n', "line 1: there is no field 'text'; nearest: texts; the row has: texts, id"),
+    "no text.jsonl": (b'{"text": 5}\n', "line 1: the field 'text' is not text"),
+    "surrogate.jsonl": (b'{"text": "\\ud800"}\n', "line 1: the text holds half of a surrogate pair"),
+    "array.json": (b'[{"text": "x"},\n {"text": }]', "line 2: not JSON"),
+    "entry.json": (b'[{"text": "x"}, {"id": 1}]', "entry 2: there is no field 'text'"),
+    "deep.jsonl": (b"[" * 100_000 + b"\n", "line 1: n"),
+    "latin.txt": ("gut\nschön\n".encode("latin-1"), "line 2: not valid UTF-8"),
+    "latin.jsonl": ('{"text": "schön"}\n'.encode("latin-1"), "line 1: not valid UTF-8"),
+    "cut.jsonl.gz": (gzip.compress(b'{"text": "x"}\n' * 9)[:-6], "gzip file is damaged or cut off"),
+    "plain.jsonl.gz": (b'{"text": "x"}\n', "gzip file is damaged or cut off"),
+    "empty.txt": (b"", "no document"),
+    "blank.jsonl": (b"\n\n", "no document"),
+    "rows.parquet": (b"PAR1", "not of a kind that is read"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_get_a_sentence(tmp_path: Path, name: str) -> None:
+    content, sentence = BAD[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as raised:
+        list(sources.documents(Source(files=str(tmp_path / name)), 0))
+    assert sentence in str(raised.value)
+    assert name in str(raised.value)
+
+
+def test_no_files_get_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no file matches"):
+        sources.digest(Source(files=str(tmp_path / "*.jsonl")))
+    with pytest.raises(DataError, match="it is a folder"):
+        sources.digest(Source(files=str(tmp_path)))
+
+
+def test_embedded_corpora() -> None:
+    page = Source(builtin="web")
+    assert not sources.is_finite(page)
+    for source in (Source(builtin="textbook"), page, Source(builtin="neutral")):
+        streams = {s: tuple(islice(sources.documents(source, s), 20)) for s in (0, 1, sources.HELD_OUT, sources.TOKENIZER)}
+        assert len(set(streams.values())) == 4
+    others = [Source(builtin="web", seed=1), Source(builtin="web", noise=Noise(typos=0)), Source(builtin="neutral")]
+    assert len({sources.digest(source) for source in [page, *others]}) == 4
+
+
+@pytest.mark.shared_data
+def test_real_files(shared_data: Path) -> None:
+    tally: Counter[str] = Counter()
+    stories = Source(files=str(shared_data / "text" / "tinystories_exllamav2.txt.gz"))
+    kept = len(list(sources.documents(stories, 0, tally)))
+    assert kept + tally["held_out"] + tally["duplicates"] + tally["empty"] in (317, 318)
+    books = Source(files=str(shared_data / "text" / "synthetic_textbooks_gpt4_a.jsonl.gz"))
+    assert len(list(sources.documents(books, 0))) == 12
+    c4 = Source(files=str(shared_data / "text" / "c4-sample.0?.json.gz"))
+    assert len(both(c4)) == 20

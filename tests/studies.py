@@ -1,0 +1,62 @@
+"""Studies small enough for tests, and the real command on them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+TINY = """
+name: tiny
+grid:
+  params: [50k]
+  tokens: [60k, 120k]
+  synthetic_ratio: [0, 1]
+seeds: [0]
+data:
+  synthetic: builtin:textbook
+  web: builtin:web
+  tokenizer: {train_bpe: 512}
+  seq_len: 64
+train: {lr: 0.004, batch_tokens: 512, warmup_steps: 10}
+evaluate: {benchmarks: [builtin:all], fresh_twins: false}
+launch: {compile: false, checkpoint_every: 0.3s, slots: 2}
+"""
+
+
+def write(folder: Path, text: str = TINY) -> Path:
+    """The study file in `folder`."""
+    path = folder / "tiny.yaml"
+    path.write_text(text)
+    return path
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """`ablate ARGUMENTS` as its own process."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "ablate", *arguments], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def ablate(*arguments: str, cwd: Path, status: int = 0) -> str:
+    """What `ablate ARGUMENTS` prints; it must end with `status` and, whatever happens, without a traceback."""
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == status, f"exit {process.returncode}\n{out}\n{err}"
+    assert "Traceback" not in err
+    return out + err
+
+
+def numbers(folder: Path) -> list[tuple[Any, ...]]:
+    """Every number of the results that must not depend on what happened on the way."""
+    db = sqlite3.connect(f"file:{folder / 'results.db'}?mode=ro", uri=True)
+    try:
+        runs = db.execute("select run, status, final_loss, bits_per_byte, mean_score, train_flops from results order by run").fetchall()
+        scores = db.execute("select run, benchmark, register, score, mean_logprob from scores order by 1, 2, 3").fetchall()
+        return runs + scores
+    finally:
+        db.close()

@@ -1,0 +1,164 @@
+"""The main job, as a user runs it: real processes, really killed, and always the same numbers at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.studies import TINY, ablate, numbers, start, write
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the tiny study ran to its end."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write(folder)
+    ablate("run", "tiny.yaml", cwd=folder)
+    return folder
+
+
+def with_data_of(other: Path, folder: Path) -> Path:
+    """A new folder that has the prepared data already, so that kills land in training and scoring."""
+    write(folder)
+    for name in ("data", "tokenizers"):
+        shutil.copytree(other / "runs" / name, folder / "runs" / name)
+    return folder
+
+
+def workers(folder: Path) -> list[int]:
+    """Processes that hold a job's lock now."""
+    return [json.loads(p.read_text())["pid"] for p in folder.glob("runs/jobs/*/lock") if p.read_text() and _lives(p)]
+
+
+def _lives(lock: Path) -> bool:
+    try:
+        os.kill(json.loads(lock.read_text())["pid"], 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    return True
+
+
+def wait_for_workers(folder: Path, seconds: float = 60) -> list[int]:
+    deadline = time.monotonic() + seconds
+    while not (alive := workers(folder)):
+        assert time.monotonic() < deadline, "no worker started"
+        time.sleep(0.05)
+    return alive
+
+
+def test_a_study_runs_to_its_end(undisturbed: Path) -> None:
+    rows = numbers(undisturbed)
+    assert [row[1] for row in rows[:4]] == ["done"] * 4
+    plots = undisturbed / "plots" / "tiny"
+    assert {p.suffix for p in plots.iterdir()} == {".png", ".svg", ".csv"}
+
+
+def test_the_same_command_again_changes_nothing(undisturbed: Path) -> None:
+    before = numbers(undisturbed)
+    stamps = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*.safetensors")}
+    began = time.monotonic()
+    out = ablate("run", "tiny.yaml", cwd=undisturbed)
+    assert "nothing to train" in out
+    assert time.monotonic() - began < 30  # 10 s alone on two cores; tests share them
+    assert numbers(undisturbed) == before
+    assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*.safetensors")} == stamps
+
+
+def test_a_level_and_a_benchmark_more_retrain_nothing(undisturbed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(undisturbed, folder)
+    before = {row[0]: row for row in numbers(folder)[:4]}
+    write(folder, TINY.replace("tokens: [60k, 120k]", "tokens: [60k, 120k, 180k]"))
+    out = ablate("run", "tiny.yaml", cwd=folder)
+    assert "6 runs: 4 done, 2 to go" in out
+    after = {row[0]: row for row in numbers(folder)[:6]}
+    assert {digest: after[digest] for digest in before} == before
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_moments_the_numbers_are_the_same(undisturbed: Path, tmp_path: Path, seed: int) -> None:
+    folder = with_data_of(undisturbed, tmp_path)
+    rng = random.Random(seed)
+    for _ in range(3):
+        driver = start("run", "tiny.yaml", cwd=folder)
+        alive = wait_for_workers(folder)
+        time.sleep(rng.uniform(0.5, 9))
+        for pid in alive:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        driver.kill()
+        driver.communicate()
+        for pid in workers(folder):
+            os.kill(pid, signal.SIGKILL)
+    ablate("run", "tiny.yaml", cwd=folder)
+    assert numbers(folder) == numbers(undisturbed)
+
+
+def test_a_new_driver_adopts_the_jobs_of_a_killed_one(undisturbed: Path, tmp_path: Path) -> None:
+    folder = with_data_of(undisturbed, tmp_path)
+    driver = start("run", "tiny.yaml", cwd=folder)
+    alive = set(wait_for_workers(folder))
+    time.sleep(1)
+    driver.kill()
+    driver.communicate()
+    assert set(workers(folder)) >= alive, "workers outlive their driver"
+    ablate("run", "tiny.yaml", cwd=folder)
+    jobs = list(folder.glob("runs/jobs/*/job.json"))
+    assert len(jobs) == 2, "nothing was started a second time"
+    assert numbers(folder) == numbers(undisturbed)
+
+
+def test_a_second_driver_is_refused(undisturbed: Path, tmp_path: Path) -> None:
+    folder = with_data_of(undisturbed, tmp_path)
+    driver = start("run", "tiny.yaml", cwd=folder)
+    wait_for_workers(folder)
+    out = ablate("run", "tiny.yaml", cwd=folder, status=2)
+    assert f"process {driver.pid} on" in out
+    driver.send_signal(signal.SIGINT)
+    out, err = driver.communicate(timeout=60)
+    assert driver.returncode == 130, err
+    assert "the same command goes on" in out + err
+    assert workers(folder) == []
+    ablate("run", "tiny.yaml", cwd=folder)
+    assert numbers(folder) == numbers(undisturbed)
+
+
+def test_plot_and_query_work_while_a_study_runs(undisturbed: Path, tmp_path: Path) -> None:
+    folder = with_data_of(undisturbed, tmp_path)
+    driver = start("run", "tiny.yaml", cwd=folder)
+    wait_for_workers(folder)
+    assert "4" in ablate("query", "select count(*) from results", cwd=folder)
+    ablate("plot", cwd=folder)
+    assert "waiting" in ablate("status", cwd=folder) or "running" in ablate("status", cwd=folder)
+    driver.communicate(timeout=200)
+    assert driver.returncode == 0
+
+
+def test_a_worker_that_dies_is_started_once_more(undisturbed: Path, tmp_path: Path) -> None:
+    folder = with_data_of(undisturbed, tmp_path)
+    driver = start("run", "tiny.yaml", cwd=folder)
+    os.kill(wait_for_workers(folder)[0], signal.SIGKILL)
+    out, _ = driver.communicate(timeout=200)
+    assert "killed by SIGKILL" in out
+    assert driver.returncode == 0
+    assert numbers(folder) == numbers(undisturbed)
+
+
+def test_a_diverging_run_fails_alone_and_is_tried_again(undisturbed: Path, tmp_path: Path) -> None:
+    text = TINY.replace("tokens: [60k, 120k]", "tokens: [60k]\n  train.lr: [0.004, 1.0]").replace("lr: 0.004, ", "clip: 1e9, ")
+    folder = with_data_of(undisturbed, tmp_path)
+    write(folder, text.replace("name: tiny", "name: diverging"))
+    out = ablate("run", "tiny.yaml", cwd=folder, status=1)
+    assert "failed" in out
+    assert "the same command tries them again" in out
+    statuses = [row[1] for row in numbers(folder) if row[1] in ("done", "failed")]
+    assert statuses.count("done") >= 2 and "failed" in statuses
