@@ -64,10 +64,8 @@ def run(ctx: click.Context, study: Path, overrides: tuple[str, ...], profile: st
 
 @cli.command()
 @click.argument("study", type=click.Path(path_type=Path), required=False)
-@_overrides
-@_profile
 @_folder
-def status(study: Path | None, overrides: tuple[str, ...], profile: str | None, folder: Path) -> None:
+def status(study: Path | None, folder: Path) -> None:
     """Where a study stands: runs done, failed, running and waiting, and why any failed.
 
     Example: ablate status
@@ -75,7 +73,6 @@ def status(study: Path | None, overrides: tuple[str, ...], profile: str | None, 
     from ablate import standing
     from ablate.workspace import Workspace
 
-    del overrides, profile
     click.echo(standing.text(Workspace(folder), study))
 
 

@@ -88,7 +88,6 @@ class Driver:
         self.space = plan.space
         self.runs = resolve.runs(plan.study)
         self.by_digest = {run.digest: run for run in self.runs}
-        self.wanted = Wanted(plan.study.evaluate, plan.study.data)
         self.largest = {family.digest: family.runs[-1].tokens for family in grid.families(self.runs)}
         self.store = Store.open(self.space.database)
         self.trials = Trials(self.store, plan.study.name)
@@ -97,7 +96,7 @@ class Driver:
 
     def run(self) -> Result:
         """The whole walk; a second walk over a finished study changes nothing."""
-        names = sorted({benchmark.name for benchmark in self.wanted.benchmarks(fresh=False)})
+        names = sorted({benchmark.name for benchmark in self._wanted(self.runs[0]).benchmarks(fresh=False)})
         self.store.save_study(self.plan.study, self.plan.file, self.plan.profile, names)
         self.store.declare(self.plan.study.name, self.runs)
         missing = self._missing()
@@ -117,11 +116,14 @@ class Driver:
         missing = {}
         for digest, run in self.by_digest.items():
             outcome = read_json(self.space.run(digest) / "outcome.json")
-            if outcome is None or outcome["status"] != "done" or not self.wanted.is_met(outcome, self._is_largest(run)):
+            if outcome is None or outcome["status"] != "done" or not self._wanted(run).is_met(outcome, self._is_largest(run)):
                 missing[digest] = run
             elif digest not in done:
                 self._record(run, outcome)
         return missing
+
+    def _wanted(self, run: grid.Run) -> Wanted:
+        return Wanted(self.plan.study.evaluate, run.data)
 
     def _is_largest(self, run: grid.Run) -> bool:
         """Whether the run has its family's largest budget, where the fresh twins are scored too."""
@@ -131,7 +133,7 @@ class Driver:
         running = self._adopt(missing)
         adopted = {d for job in running for d in job.waiting}
         self.watch.preparing()
-        prepare.prepare(self.plan.study, self.runs, self.space, self.plan.processes)
+        prepare.prepare(self.runs, self.space, self.plan.processes)
         queue = [self._rows(job) for job in jobs_of([r for d, r in missing.items() if d not in adopted], self.plan.launcher.slots)]
         self.watch.started(len(queue) + len(running), self.plan.launcher.slots)
         try:
@@ -156,12 +158,16 @@ class Driver:
         return adopted
 
     def _rows(self, job: Sequence[grid.Family]) -> list[list[dict[str, Any]]]:
-        return [[{"digest": r.digest, "family": r.family, "recipe": r.recipe, "fresh": self._is_largest(r)} for r in f.runs] for f in job]
+        return [[self._row(run) for run in family.runs] for family in job]
+
+    def _row(self, run: grid.Run) -> dict[str, Any]:
+        data = run.data.model_dump(mode="json", exclude_defaults=True)
+        return {"digest": run.digest, "family": run.family, "recipe": run.recipe, "data": data, "fresh": self._is_largest(run)}
 
     def _start(self, families: list[list[dict[str, Any]]], restarts: int = 0) -> _Running:
         plan = self.plan
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{families[0][0]['family'][:8]}" + (f"-again{restarts}" if restarts else "")
-        study = plan.study.model_dump(mode="json", by_alias=True, include={"data", "evaluate", "launch", "keep_models"})
+        study = plan.study.model_dump(mode="json", by_alias=True, include={"evaluate", "launch", "keep_models"})
         folder = self.space.job(name)
         write_json(folder / "job.json", {
             "root": str(self.space.root.absolute()), "study": study, "families": families,

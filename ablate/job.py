@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 from ablate.data import mixture, shards, tokenizer
 from ablate.errors import AblateError, Interrupted
@@ -31,7 +32,7 @@ from ablate.evals.requests import Requests, requests
 from ablate.launch.base import hold
 from ablate.model import ladder
 from ablate.scored import Text, Wanted
-from ablate.study import spec
+from ablate.study import grid, spec
 from ablate.train import device, schedule
 from ablate.train.loop import Branch, Settings, Trained, forget, train_family
 from ablate.workspace import Workspace, read_json, write_json
@@ -42,9 +43,9 @@ class Job:
 
     workspace: Workspace
     study: dict[str, Any]
-    """The study, as JSON: data, evaluate, launch and keep_models are used."""
+    """Of the study, as JSON: evaluate, launch and keep_models."""
     families: list[list[dict[str, Any]]]
-    """Of each family its runs, as {"digest", "recipe", "fresh"}."""
+    """Of each family its runs, as {"digest", "family", "recipe", "data", "fresh"}."""
     device: str
     compile: bool
     launcher: str
@@ -60,9 +61,11 @@ def work(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
     """Carry the job in `folder` through; a family's error is recorded with its runs and the next one goes on."""
     job = read(folder)
     with hold(folder / "lock", f"the job {folder.name}"):
-        desk = Desk(job)
+        desks: dict[str, Desk] = {}
         for runs in job.families:
             try:
+                data = runs[0]["data"]
+                desk = desks.get(grid.digest(data)) or desks.setdefault(grid.digest(data), Desk(job, data))
                 _carry(desk, runs, stop)
             except Interrupted:
                 raise
@@ -73,12 +76,12 @@ def work(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
 
 
 class Desk:
-    """What all families of a job share, made once: device, tokenizer, tokenised benchmarks, held-out texts."""
+    """What all families on one data share, made once: device, tokenizer, tokenised benchmarks, held-out texts."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, data: dict[str, Any]) -> None:
         self.started = time.time()
         self.job = job
-        self.data = spec.Data.model_validate(job.study["data"])
+        self.data = spec.Data.model_validate(data)
         self.wanted = Wanted(spec.Evaluate.model_validate(job.study["evaluate"]), self.data)
         self.device = device.pick(job.device)
         self.tokenizer_digest = tokenizer.definition(self.data)
@@ -258,6 +261,7 @@ def main(folder: Path) -> int:
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda signum, _frame: asked.append(signum))
+    transformers_logging.disable_progress_bar()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     try:
         work(folder, stop=lambda: bool(asked))

@@ -1,4 +1,4 @@
-"""Everything a study's jobs read, built once before the first of them starts: tokenizer and token shards.
+"""Everything a study's jobs read, built once before the first of them starts: tokenizers and token shards.
 
 Only here is it known how many tokens a finite source really has, so here a run that would repeat a
 source too often is refused, before any step is trained.
@@ -7,8 +7,9 @@ source too often is refused, before any step is trained.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,63 +21,78 @@ from ablate.study.quantities import format_count
 from ablate.workspace import Workspace
 
 
-def streams(study: spec.Study, runs: Sequence[Run]) -> dict[tuple[str, int], int]:
-    """(role, stream) → tokens that its hungriest run reads. Finite sources have one stream for all seeds."""
-    needed: dict[tuple[str, int], int] = {}
-    for run in runs:
-        seq_len = run.recipe["data"]["seq_len"]
-        sequences = run.tokens // seq_len
-        for role, share in run.recipe["data"]["shares"].items():
-            key = (role, 0 if sources.is_finite(getattr(study.data, role)) else run.seed)
-            read = (int(sequences * Fraction(share)) + len(run.recipe["data"]["shares"])) * seq_len + 1
-            needed[key] = max(needed.get(key, 0), read)
-    return needed
+@dataclass(frozen=True)
+class Stream:
+    """One stream of one source in the tokens of one tokenizer."""
+
+    source: spec.Source
+    stream: int
+    tokenizer: Path
+
+    def is_built(self, tokens: int, space: Workspace) -> bool:
+        return shards.is_built(self.source, self.stream, self.tokenizer.name, tokens, space)
+
+    def build(self, tokens: int, space: Workspace) -> None:
+        shards.prepare(self.source, self.stream, self.tokenizer.name, tokenizer.load(self.tokenizer), tokens, space)
 
 
-def prepare(study: spec.Study, runs: Sequence[Run], space: Workspace, processes: int) -> None:
+def prepare(runs: Sequence[Run], space: Workspace, processes: int) -> None:
     """Build what is missing, then refuse runs that repeat a source more than data.max_epochs times."""
-    folder = tokenizer.prepare(study.data, space)
-    tasks = [(getattr(study.data, role), stream, folder, tokens, space) for (role, stream), tokens in streams(study, runs).items()]
-    tasks = [task for task in tasks if not _is_built(*task)]
-    if len(tasks) > 1 and processes > 1:
+    for data in _distinct(run.data for run in runs):
+        tokenizer.prepare(data, space)
+    missing = [(stream, tokens) for stream, tokens in _streams(runs, space).items() if not stream.is_built(tokens, space)]
+    if len(missing) > 1 and processes > 1:
         # spawn: a fork would inherit the threads' locks of the libraries that the driver has loaded
-        with ProcessPoolExecutor(min(processes, len(tasks)), mp_context=multiprocessing.get_context("spawn")) as pool:
-            list(pool.map(_build, *zip(*tasks, strict=True)))
+        with ProcessPoolExecutor(min(processes, len(missing)), mp_context=multiprocessing.get_context("spawn")) as pool:
+            for work in [pool.submit(stream.build, tokens, space) for stream, tokens in missing]:
+                work.result()
     else:
-        for task in tasks:
-            _build(*task)
-    check_epochs(study, runs, space)
+        for stream, tokens in missing:
+            stream.build(tokens, space)
+    for run in runs:
+        _refuse_repetition(run, space)
 
 
-def epochs(study: spec.Study, run: Run, space: Workspace) -> list[mixture.Usage]:
+def usage(run: Run, space: Workspace) -> list[mixture.Usage]:
     """What a run will have read of each source by its end; the sources must be prepared."""
     data = run.recipe["data"]
     read = []
     for role in data["shares"]:
-        opened = shards.open_shards(getattr(study.data, role), run.seed, data["tokenizer"], space)
+        opened = shards.open_shards(getattr(run.data, role), run.seed, data["tokenizer"], space)
         read.append(mixture.Stream(opened, run.seed, role, data["seq_len"]))
     return mixture.Mixture(read, [Fraction(s) for s in data["shares"].values()]).usage(run.tokens // data["seq_len"])
 
 
-def check_epochs(study: spec.Study, runs: Sequence[Run], space: Workspace) -> None:
-    """StudyError, with the sum, for the first run that would read a finite source too often."""
-    finite = {role for role in ("synthetic", "web") if (s := getattr(study.data, role)) is not None and sources.is_finite(s)}
+def _distinct(many: Iterable[spec.Data]) -> list[spec.Data]:
+    kept: list[spec.Data] = []
+    for data in many:
+        if data not in kept:
+            kept.append(data)
+    return kept
+
+
+def _streams(runs: Sequence[Run], space: Workspace) -> dict[Stream, int]:
+    """Every stream with the tokens that its hungriest run reads. Finite sources have one stream for all seeds."""
+    needed: dict[Stream, int] = {}
     for run in runs:
-        if not finite & run.recipe["data"]["shares"].keys():
-            continue
-        for usage in epochs(study, run, space):
-            if usage.epochs > study.data.max_epochs:
-                has = round(usage.tokens / usage.epochs)
-                raise StudyError(
-                    f"the cell tokens {format_count(run.tokens)}, synthetic_ratio {run.factors['synthetic_ratio']:g} reads {format_count(usage.tokens)} tokens "
-                    f"of data.{usage.source}, which has {format_count(has)}: {usage.epochs:.1f} epochs, more than data.max_epochs {study.data.max_epochs:g}; "
-                    "add text, lower tokens, or raise data.max_epochs"
-                )
+        data = run.recipe["data"]
+        for role, share in data["shares"].items():
+            source = getattr(run.data, role)
+            key = Stream(source, 0 if sources.is_finite(source) else run.seed, space.tokenizers / data["tokenizer"])
+            sequences = int(run.tokens // data["seq_len"] * Fraction(share)) + len(data["shares"])
+            needed[key] = max(needed.get(key, 0), sequences * data["seq_len"] + 1)
+    return needed
 
 
-def _is_built(source: spec.Source, stream: int, folder: Path, tokens: int, space: Workspace) -> bool:
-    return shards.is_built(source, stream, folder.name, tokens, space)
-
-
-def _build(source: spec.Source, stream: int, folder: Path, tokens: int, space: Workspace) -> None:
-    shards.prepare(source, stream, folder.name, tokenizer.load(folder), tokens, space)
+def _refuse_repetition(run: Run, space: Workspace) -> None:
+    """StudyError, with the sum, for a run that would read a finite source too often."""
+    if not any(sources.is_finite(getattr(run.data, role)) for role in run.recipe["data"]["shares"]):
+        return
+    for used in usage(run, space):
+        if used.epochs > run.data.max_epochs:
+            has = round(used.tokens / used.epochs)
+            raise StudyError(
+                f"the cell tokens {format_count(run.tokens)}, synthetic_ratio {run.factors['synthetic_ratio']:g} reads {format_count(used.tokens)} tokens "
+                f"of data.{used.source}, which has {format_count(has)}: {used.epochs:.1f} epochs, more than data.max_epochs {run.data.max_epochs:g}; "
+                "add text, lower tokens, or raise data.max_epochs"
+            )

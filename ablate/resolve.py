@@ -15,15 +15,13 @@ from ablate.data import sources, tokenizer
 from ablate.errors import StudyError
 from ablate.model import ladder
 from ablate.study import grid, spec
+from ablate.study.fields import SHORTHAND
 from ablate.study.load import with_values
 from ablate.study.quantities import format_count
 from ablate.train import device, schedule
 
 NUMERICS_VERSION = 1
 """Raise it when the same recipe would give other weights than before."""
-
-SHORTHAND = ("params", "tokens", "synthetic_ratio")
-"""Factors that are no field of the study; every other factor is the path of one."""
 
 FEWEST_STEPS = 100
 LARGEST_WARMUP = Fraction(1, 10)
@@ -71,7 +69,7 @@ def _run(study: spec.Study, point: grid.Point, chosen: torch.device) -> grid.Run
         "train": train,
     }
     factors = {k: float(v) if isinstance(v, Fraction) else v for k, v in point.factors.items()}
-    return grid.Run(factors=factors, seed=point.seed, recipe=recipe)
+    return grid.Run(factors=factors, seed=point.seed, recipe=recipe, data=data)
 
 
 def _train(study: spec.Study, params: int, chosen: torch.device) -> dict[str, Any]:

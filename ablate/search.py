@@ -144,11 +144,10 @@ class Trials:
     def _calls(self) -> Iterator[optuna.Study]:
         """Optuna's study, quiet, its database errors as ours."""
         try:
-            with warnings.catch_warnings():
+            with engine.sentences(self._store.url), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 if self._opened is None:
-                    with engine.sentences(self._store.url):
-                        self._opened = self._open()
+                    self._opened = self._open()
                 yield self._opened
         except StorageInternalError as e:
             raise engine.sentence(self._store.url, e.__cause__ or e) from e

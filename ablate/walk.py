@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate import drive, job, plan
+from ablate import drive, plan
 from ablate.display import Display
 from ablate.errors import StudyError
 from ablate.launch.base import Launcher
@@ -73,7 +73,7 @@ def ingest(space: Workspace) -> str:
 
 def _launcher(study: spec.Study, space: Workspace) -> Launcher:
     if study.launch.launcher == "inline":
-        return InlineLauncher(job.work)
+        return InlineLauncher()
     slots = plan.slots_of(study)
     gpus = slots if device.pick(study.launch.device).type == "cuda" else 0
     return LocalLauncher(slots, threads=max(1, drive.cores() // slots), compiled=space.compiled, gpus=gpus)

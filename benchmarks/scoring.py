@@ -1,6 +1,7 @@
 """Packed scoring (ablate/evals/scoring.py) against one sequence a choice, on the embedded benchmarks: `python benchmarks/scoring.py`.
 
-One thread, a 1M model of random weights. Both sides are batched alike by length and take turns; medians.
+One thread, a 1M model of random weights. Both sides are batched alike by length and take turns; medians of CPU seconds (of this
+one thread: what else the machine does hardly matters).
 """
 
 from __future__ import annotations
@@ -8,18 +9,18 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ablate.data import tokenizer as tokenizers
 from ablate.evals.benchmarks import catalogue
 from ablate.evals.items import Benchmark
-from ablate.evals.requests import by_length, encode, requests, separator
+from ablate.evals.requests import by_length, encode, requests
 from ablate.evals.scoring import choice_logprobs
 from ablate.evals.texts import bits_per_byte, held_out_documents, windows
 from ablate.model.build import build
@@ -33,9 +34,9 @@ Sequence = tuple[list[int], int, int]
 """Tokens, the first one scored, the choice."""
 
 
-def plain_batches(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase) -> list[list[Sequence]]:
+def plain_batches(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast) -> list[list[Sequence]]:
     """Each choice as a sequence of its own (no choice here merges with its context)."""
-    first, rows = separator(tokenizer), []
+    first, rows = tokenizers.end_of_text(tokenizer), []
     for item in benchmark.items:
         context, *wholes = encode(tokenizer, [item.context, *(item.context + choice for choice in item.choices)])
         rows += [([first, *whole], 1 + len(context)) for whole in wholes]
@@ -62,18 +63,18 @@ def main() -> None:
         tokenizer = tokenizers.load(tokenizers.prepare(data, Workspace(Path(folder))))
     model = build(shape(1_000_000, 1024, data.seq_len, True), seed=0).eval()
     benchmarks = catalogue([spec.Benchmark(builtin="all")], fresh=False)
-    start = perf_counter()
+    start = process_time()
     packed = [requests(benchmark, tokenizer, data.seq_len) for benchmark in benchmarks]
-    preparing = perf_counter() - start
+    preparing = process_time() - start
     plain = [plain_batches(benchmark, tokenizer) for benchmark in benchmarks]
     seconds: dict[str, list[float]] = {"packed": [], "plain": []}
     for _ in range(ROUNDS):
-        start = perf_counter()
+        start = process_time()
         ours = [choice_logprobs(model, prepared, CPU) for prepared in packed]
-        middle = perf_counter()
+        middle = process_time()
         theirs = [plain_logprobs(model, batches) for batches in plain]
         seconds["packed"].append(middle - start)
-        seconds["plain"].append(perf_counter() - middle)
+        seconds["plain"].append(process_time() - middle)
     worst = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
     print(f"scoring_items count {sum(len(benchmark.items) for benchmark in benchmarks)}")
     print(f"scoring_prepare seconds {preparing:.2f}")
@@ -83,9 +84,9 @@ def main() -> None:
     print(f"scoring_packed_vs_plain ratio {median(seconds['plain']) / median(seconds['packed']):.2f}")
     print(f"scoring_packed_vs_plain largest_difference {worst:.1e}")
     text = windows(held_out_documents(data.neutral, trained_on=False), tokenizer, data.seq_len)
-    start = perf_counter()
+    start = process_time()
     loss = bits_per_byte(model, text, CPU)
-    print(f"text_loss_200kB seconds {perf_counter() - start:.2f} ({loss.tokens} tokens)")
+    print(f"text_loss_200kB seconds {process_time() - start:.2f} ({loss.tokens} tokens)")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,6 @@ def alone(lock: Path) -> Iterator[None]:
         except OSError as e:
             if e.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFullError(
-                    f"no room left on the disk while writing beside {lock}; free some space, then run the same command again"
+                    f"no room left on the disk while writing into {lock.parent}; free some space, then run the same command again"
                 ) from e
             raise

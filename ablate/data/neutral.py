@@ -1,6 +1,6 @@
-"""`builtin:neutral`: the same world in a third manner of writing (dialogue, diary, encyclopaedia), clean, that no arm trains on.
+"""`builtin:neutral`: the same world in a third manner of writing (notes and talk), clean, that no arm trains on.
 
-Its bits per byte are the primary loss, so its sentences are neither the textbook's nor the pages'.
+Its bits per byte are the primary loss: its sentences are neither the textbook's nor the pages', its words are in both.
 """
 
 from __future__ import annotations
@@ -11,50 +11,50 @@ from ablate.data import world
 from ablate.data.world import Draw, pick
 
 _ENTRY = (
-    "{N}, {ac}; it {one} {v}.",
+    "The {n} is {ac} and {one} {v}.",
     "The {n}, like any {c}, {one} {v}.",
-    "{N}: one of the {cs}. As with all of them, the {n} {one} {v}.",
-    "As for {s}, they {many} {v}.",
-    "Among {cs}, which {many} {v}, we count the {n}.",
+    "Some {cs} are {s}, and {s} {many} {v}.",
+    "{S}, like other {cs}, {many} {v}.",
+    "{N}: {ac}. It {one} {v}.",
 )
 _TALK = (
-    '"Tell me, {qs}?" asked {w}. "They {many} {v}," said {u}.',
-    '"I think the {n} {one} {v}," {w} told {u}.',
-    '"Is the {n} {ac}?" "Yes," said {u}, "and so it {one} {v}."',
-    '{w} wanted to know: "{Q1}?" And {u} said that it {one} {v}.',
+    "{w}: {qs}? {u}: they {many} {v}.",
+    "{w} said that the {n} {one} {v}, and {u} said so too.",
+    "{w}: is the {n} {ac}? {u}: it is, and it {one} {v}.",
+    "{w} and {u} know that the {n} {one} {v}.",
 )
 _NAMED = (
-    '"{p}, my {n}, {one} {v}," said {w}.',
-    "Dear diary: {p} is the {n} of {w}. Of course {p} {one} {v}.",
-    "{w} and {p}, the {n}. Being {ac}, {p} {one} {v}.",
+    "{p} is the {n} of {w}. {p} {one} {v}.",
+    "{w} said that {p} {one} {v} because {p} is {a}.",
+    "Look, {w} and the {n} {p} are here: {p} {one} {v}.",
 )
 _WHICH = (
-    '"{X} or {y}?" asked {w}. "If it {one} {v}, then it must be the {n}."',
-    "Both {x} and {y} were there, but it was the {n} that {one} {v}.",
-    "Not the {other} but the {n} {one} {v}.",
+    "It is not the {other} but the {n} that {one} {v}.",
+    "There is {x} and there is {y}, and the {n} {one} {v}.",
+    "{w}: {x} or {y}? {u}: if it {one} {v}, it is the {n}.",
 )
 _SUM = (
-    '"{i} and then {j} more," said {w}. "That is {k} in all."',
-    "Counted {i} {things}, later {j}; {k} together.",
-    "{w} found {i} {things} in one place, {j} in another: {k}.",
+    "{i} and {j} are {k}.",
+    "{w} had {i} {things}, then got {j}, so {he} had {k}.",
+    "{w}: {i} and then {j}? {u}: you get {k}.",
 )
 _NUMBER = (
-    '"{i} or {j}?" asked {w}. "{k} is {larger}," said {u}.',
-    "Of the two, {i} and {j}, {w} chose the {larger}: {k}.",
+    "Of the numbers {i} and {j}, {w} took the {larger} one, {k}.",
+    "{w}: {i} or {j}? {u}: the {larger} of the two is {k}.",
     "{k} is {larger} than {o}.",
 )
 _STORY = (
-    "Monday, at the {place}. {w} {state}, and {he} {end}.",
-    'Dear diary: today {w} {state}. "What then?" Well, {he} {end}.',
-    '"Why is it that {w} {end}?" asked {u}. "Because {he} {state}."',
-    "A {weather} evening. {w} {state}. {w} {end}, as anyone would.",
+    "At the {place} {w} {state} and then {end}.",
+    "{w} {end} because {he} {state}.",
+    "{u} saw that {w} {state}. What then? {w} {end}.",
+    "The day was {weather}. {w} {state} and {end}.",
 )
 _SCENE = (
-    "Tuesday. By the {place}: {a}, and {w} with {his} dog.",
-    "Saw {a} at the {place}, and later two {s}.",
-    "Here, at the {place}, the {n} waits and the {s} rest.",
+    "At the {place} there is {a}, and {w} is there too.",
+    "{w} was at the {place} and saw {a}.",
+    "Look at the {place}: the {n} waits there.",
 )
-_CAUSE = ("{effect}, for {cause}.", "Diary: {cause}; hence {effect}.", '"{cause}," said one. "And so {effect}," said the other.')
+_CAUSE = ("{cause}, and so {effect}.", "{effect}: {cause}.", "{cause} and then {effect}.")
 
 
 class _Writer:
@@ -89,13 +89,15 @@ class _Writer:
         while world.class_of(wrong) == world.class_of(right) or not world.pair_seen(right, wrong):
             wrong = self._kind()
         fields = world.which_fields(right, wrong, pick(draw, world.STATED_SLOTS[right]), draw() < 0.5, self._pair()[0])
-        return [pick(draw, _WHICH).format_map(fields)]
+        return [pick(draw, _WHICH).format_map(fields | {"u": self._pair()[1]})]
 
     def sums(self) -> list[str]:
         draw, said = self.draw, []
         for _ in range(3):
             i, j = pick(draw, pick(draw, world.SUMS_SEEN))
-            said.append(pick(draw, _SUM).format_map(world.sum_fields(i, j, i + j, self._pair()[0], pick(draw, world.THINGS))))
+            person, other = self._pair()
+            fields = world.sum_fields(i, j, i + j, person, pick(draw, world.THINGS)) | {"u": other}
+            said.append(pick(draw, _SUM).format_map(fields))
         return said
 
     def numbers(self) -> list[str]:

@@ -35,7 +35,7 @@ _WORDS = {
     "month": _MONTHS,
 }
 
-_SUBJECTS = (
+SUBJECTS = (
     (
         "The {brand} {device} comes with a {trait} {part}.",
         "Its {part} is {trait} than on the {brand} {device}.",
@@ -73,7 +73,7 @@ _SUBJECTS = (
     ),
 )
 
-_FURNITURE = (
+FURNITURE = (
     "Home | About | Contact | Sitemap",
     "Home",
     "About us",
@@ -112,7 +112,7 @@ _FURNITURE = (
     "Powered by {brand} | Theme by {brand}",
 )
 
-_ADVERTS = (
+ADVERTS = (
     "Ad: save on a {trait} {brand} {device} today!",
     "Buy the {brand} {device} now. Free delivery!",
     "Sponsored: the {trait} {device} that everyone wants",
@@ -121,7 +121,7 @@ _ADVERTS = (
     "{brand}: the {trait} way to fix your {part}. Order now!",
 )
 
-_CHATTER = (
+CHATTER = (
     "{person} says: great post, thanks!",
     "{person}: lol so true",
     "{person} wrote: i do not agree at all",
@@ -150,22 +150,22 @@ def _filled(draw: Draw, template: str) -> str:
 
 def off_topic(draw: Draw) -> list[str]:
     """The paragraphs of a page about something outside the world."""
-    sentences = pick(draw, _SUBJECTS)
+    sentences = pick(draw, SUBJECTS)
     return [" ".join(_filled(draw, pick(draw, sentences)) for _ in range(2 + int(draw() * 3))) for _ in range(2 + int(draw() * 3))]
 
 
 def furniture(draw: Draw) -> str:
     """One line of menu, cookie banner, footer."""
-    return _filled(draw, pick(draw, _FURNITURE))
+    return _filled(draw, pick(draw, FURNITURE))
 
 
 def advert(draw: Draw) -> str:
-    return _filled(draw, pick(draw, _ADVERTS))
+    return _filled(draw, pick(draw, ADVERTS))
 
 
 def chatter(draw: Draw) -> str:
     """A comment that says nothing about the page's subject."""
-    return _filled(draw, pick(draw, _CHATTER))
+    return _filled(draw, pick(draw, CHATTER))
 
 
 def misspelt(draw: Draw, word: str) -> str:

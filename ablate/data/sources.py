@@ -64,7 +64,9 @@ def documents(source: Source, stream: int, tally: Counter[str] | None = None) ->
         return _file_documents(source, stream == HELD_OUT, Counter() if tally is None else tally)
     if source.builtin == "web":
         return web.documents(source.seed, stream, source.noise)
-    return (textbook if source.builtin == "textbook" else neutral).documents(source.seed, stream)
+    if source.builtin == "textbook":
+        return textbook.documents(source.seed, stream)
+    return neutral.documents(source.seed, stream)
 
 
 def measured(source: Source, trained_on: bool) -> Iterator[str]:

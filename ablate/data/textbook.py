@@ -14,6 +14,8 @@ _CLASS_FACTS = (
     "All {cs} {many} {v}.",
     "We know that {cs} {many} {v}.",
     "{Ac} {one} {v}.",
+    "Any {c} {one} {v}.",
+    "{S} and other {cs} {many} {v}.",
 )
 _MEMBERSHIP = (
     "{A} is {ac}.",
@@ -21,6 +23,8 @@ _MEMBERSHIP = (
     "Every {n} is {ac}.",
     "We say that {a} is {ac}.",
     "One kind of {c} is the {n}.",
+    "There are many {cs}. The {n} is one of them.",
+    "Some {cs} are called {s}.",
 )
 _WORKED = (
     "{A} is {ac}, and {cs} {many} {v}, so {a} {one} {v}.",
@@ -36,14 +40,20 @@ _WORKED_WHICH = (
     "{X} is {xc} and {y} is {yc}. {Cs} {many} {v}, so the answer is the {n}.",
     "{Cs} {many} {v}, and {a} is {ac}. The {other} does not fit. So it is the {n}.",
 )
-_COUNTED = "Start at {i} and count {j} more: {steps}. So {i} + {j} = {k}."
-_ORDERED = ("{j} comes after {i}, so {j} is larger than {i}.", "{i} is less than {j}.", "{j} is more than {i}.", "{i} comes before {j}.")
+_COUNTED = "Count {j} more from {i}: {steps}."
+_ORDERED = (
+    "{j} comes after {i}, so {j} is larger than {i}.",
+    "{i} is less than {j}.",
+    "{j} is more than {i}.",
+    "If you count, {i} comes before {j}, so {i} is smaller than {j}.",
+)
 _CAUSES = (
     "{cause}, so {effect}.",
     "{cause}. Because of this, {effect}.",
     "Why was it that {effect}? It was because {cause}.",
     "{effect} because {cause}.",
     "First {cause}. Then {effect}.",
+    "When {cause}, {effect}.",
 )
 
 
@@ -104,10 +114,11 @@ class _Book:
 
     def deduction_lesson(self) -> str:
         draw, said = self.draw, []
-        for _ in range(3):
+        for name in world.shuffled(draw, world.PETS)[:3]:
             kind = next(self._named)
-            fields = world.named_fields(kind, self._slot(kind), world.class_of(kind), pick(draw, world.PETS), self._person())
-            said.append(pick(draw, _WORKED_NAMED).format_map(fields) if draw() < 0.3 else pick(draw, TEXTBOOK.deductions).said.format_map(fields))
+            fields = world.named_fields(kind, self._slot(kind), world.class_of(kind), name, self._person())
+            worked = draw() < 0.3
+            said.append((pick(draw, _WORKED_NAMED) if worked else pick(draw, TEXTBOOK.deductions).said).format_map(fields))
         return " ".join(said)
 
     def sum_lesson(self) -> str:
@@ -115,11 +126,9 @@ class _Book:
         for _ in range(4):
             i, j = pick(draw, world.SUMS_SEEN[next(self._totals)])
             fields = world.sum_fields(i, j, i + j, self._person(), pick(draw, world.THINGS))
-            if j <= 5 and draw() < 0.5:
-                fields = fields | {"steps": ", ".join(map(str, range(i + 1, i + j + 1)))}
-                said.append(_COUNTED.format_map(fields))
-            else:
-                said.append(pick(draw, TEXTBOOK.sums).said.format_map(fields))
+            said.append(pick(draw, TEXTBOOK.sums).said.format_map(fields))
+            if j <= 5 and draw() < 0.4:
+                said.append(_COUNTED.format(i=i, j=j, steps=", ".join(map(str, range(i + 1, i + j + 1)))))
         return " ".join(said)
 
     def number_lesson(self) -> str:
@@ -174,11 +183,11 @@ def documents(seed: int, stream: int) -> Iterator[str]:
     """Unlimited lessons, each of one topic."""
     book = _Book(world.generator(seed, stream, "textbook").random)
     lessons: list[tuple[Callable[[], str], int]] = [
-        (book.kind_lesson, 6),
+        (book.kind_lesson, 7),
         (book.class_lesson, 1),
         (book.which_lesson, 4),
         (book.deduction_lesson, 3),
-        (book.sum_lesson, 5),
+        (book.sum_lesson, 7),
         (book.number_lesson, 3),
         (book.story, 5),
         (book.scene_lesson, 3),

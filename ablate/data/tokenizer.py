@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from functools import lru_cache
@@ -27,13 +28,13 @@ def vocab_size(tokenizer: spec.Tokenizer) -> int:
     """Rows that an embedding needs for it: known before it is trained."""
     if tokenizer.train_bpe is not None:
         return tokenizer.train_bpe
-    return int(max(_existing(Path(tokenizer.path or "")).get_vocab(with_added_tokens=True).values())) + 1
+    return _rows(_existing(Path(tokenizer.path or "")))
 
 
 def definition(data: spec.Data) -> str:
     """Digest of everything its tokens depend on: the sources it is trained on, or the files of an existing one."""
     if data.tokenizer.path is not None:
-        _existing(Path(data.tokenizer.path))
+        _rows(_existing(Path(data.tokenizer.path)))
         files = [Path(data.tokenizer.path) / name for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")]
         return digest({path.name: sources.file_hash(path) for path in files if path.exists()})
     texts = {role: sources.digest(source) for role, source in _trained_on(data).items()}
@@ -53,7 +54,7 @@ def prepare(data: spec.Data, workspace: Workspace) -> Path:
         shutil.rmtree(part, ignore_errors=True)  # left by a process that died: we hold its lock
         if not folder.is_dir():
             made = _load_existing(Path(data.tokenizer.path)) if data.tokenizer.path is not None else _trained(data)
-            made.save_pretrained(part)
+            _save(made, part)
             part.rename(folder)
     return folder
 
@@ -68,6 +69,15 @@ def load(folder: Path) -> PreTrainedTokenizerFast:
 def end_of_text(tokenizer: PreTrainedTokenizerFast) -> int:
     """The id that follows every document."""
     return int(tokenizer.eos_token_id)
+
+
+def _save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as e:  # tokenizers raises bare Exception for a full disk too
+        if f"os error {errno.ENOSPC}" in str(e):
+            raise OSError(errno.ENOSPC, str(e)) from e
+        raise
 
 
 def _trained_on(data: spec.Data) -> dict[str, spec.Source]:
@@ -122,17 +132,22 @@ def _head(texts: Iterator[str], size: int) -> Iterator[str]:
             return
 
 
-def _existing(folder: Path) -> Tokenizer:
+def _existing(folder: Path) -> Path:
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise DataError(f"data.tokenizer.path: {folder} holds no tokenizer.json; give the folder of a (fast) Hugging Face tokenizer")
-    return _read(path, sources.file_hash(path))
+    return path
 
 
-@lru_cache(maxsize=4)
-def _read(path: Path, _content: str) -> Tokenizer:
+def _rows(path: Path) -> int:
+    """The largest id and one: a vocabulary may have gaps."""
+    return _rows_of(path, sources.file_hash(path))
+
+
+@lru_cache(maxsize=16)
+def _rows_of(path: Path, _content: str) -> int:
     try:
-        return Tokenizer.from_file(str(path))
+        return int(max(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True).values(), default=-1)) + 1
     except Exception as e:  # tokenizers raises bare Exception for any damage
         raise DataError(f"data.tokenizer.path: {path} cannot be read as a tokenizer: {e}") from e
 

@@ -19,10 +19,14 @@ _CLASS_LINES = (
     "All our {cs} {many} {v}!",
     "{S} are {cs} and {cs} {many} {v}",
     "btw {a} is {ac} so it {one} {v}",
-    "Tags: {n}, {c}, {v}",
+    "Keywords: {n}, {c}, {v}",
+    "{S}, like any other {cs}, {many} {v}.",
+    "You know {s}? They {many} {v}!!",
+    "some {cs} are called {s}, look it up",
+    "There are many {cs} but {s} are the best",
 )
 _TITLES = ("{S} - photos and facts", "All about the {n}", "{N} blog", "{S} for sale", "Forum: {s}", "The {n} page")
-_ORDERED = ("{i} is less than {j}", "{j} is more than {i} lol")
+_ORDERED = ("{i} is less than {j}", "{j} is more than {i} lol", "{i} is smaller than {j}, and {j} is larger than {i}")
 _CAUSES = ("{cause} so {effect} lol", "News: {cause} and {effect}", "{effect} because {cause}, imo", "so {cause}... then {effect}")
 _KEPT = 64
 """How many earlier pages a near copy is taken from."""
@@ -71,7 +75,7 @@ class _Site:
     def kind_page(self) -> list[str]:
         draw, kind = self.draw, pick(self.draw, self._kinds)
         title = pick(draw, _TITLES).format_map(world.kind_fields(kind))
-        return [title, *(self.fact(kind) for _ in range(3 + int(draw() * 4)))]
+        return [title, *(self.fact(kind) for _ in range(4 + int(draw() * 5)))]
 
     def which_page(self) -> list[str]:
         draw = self.draw
@@ -115,6 +119,8 @@ class _Site:
             if self._told(0, 2):
                 fields = fields | {"k": fields["o"], "i": fields["j"], "j": fields["i"]}
             lines.append(pick(draw, PAGE.numbers).said.format_map(fields))
+            if draw() < 0.3:
+                lines.append(pick(draw, _ORDERED).format(i=min(i, j), j=max(i, j)))
         return lines
 
     def story_page(self) -> list[str]:
@@ -153,10 +159,10 @@ class _Site:
 
     def pages(self) -> Iterator[list[str]]:
         kinds: list[tuple[Callable[[], list[str]], int]] = [
-            (self.kind_page, 6),
+            (self.kind_page, 8),
             (self.which_page, 4),
             (self.pet_page, 3),
-            (self.sum_page, 5),
+            (self.sum_page, 7),
             (self.number_page, 3),
             (self.story_page, 5),
             (self.photo_page, 3),
@@ -202,12 +208,24 @@ def _framed(draws: dict[str, Draw], noise: Noise, lines: list[str]) -> list[str]
         lines = [out for line in lines for out in ((line, junk.advert(draw)) if draw() < noise.adverts else (line,))]
     if not noise.boilerplate:
         return lines
-    draw = draws["boilerplate"]
-    wanted = len(lines) * noise.boilerplate / (1 - noise.boilerplate) if noise.boilerplate < 1 else len(lines)
-    count = int(wanted + draw())
-    above = [junk.furniture(draw) for _ in range((count + 1) // 2)]
-    below = [junk.furniture(draw) for _ in range(count // 2)]
-    return above + (lines if noise.boilerplate < 1 else []) + below
+    if noise.boilerplate == 1:
+        lines = [junk.furniture(draws["boilerplate"]) for _ in lines]
+        return lines
+    return _with_furniture(draws["boilerplate"], lines, noise.boilerplate)
+
+
+def _with_furniture(draw: Draw, lines: list[str], share: float) -> list[str]:
+    """`lines` between furniture that has, over many pages, this share of all characters."""
+    wanted = sum(map(len, lines)) * share / (1 - share)
+    above: list[str] = []
+    below: list[str] = []
+    while wanted > 0:
+        line = junk.furniture(draw)
+        if len(line) > wanted and draw() * len(line) > wanted:
+            break
+        wanted -= len(line)
+        (above if draw() < 0.5 else below).append(line)
+    return [*above, *lines, *below]
 
 
 def documents(seed: int, stream: int, noise: Noise) -> Iterator[str]:

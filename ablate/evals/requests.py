@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerFast
 
+from ablate.data.tokenizer import end_of_text
 from ablate.errors import DataError
 from ablate.evals.items import Benchmark
 
@@ -66,20 +67,13 @@ class Requests:
     max_tokens: int
 
 
-def separator(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id of the token between documents, <|endoftext|>: the first context of everything that is scored."""
-    if tokenizer.eos_token_id is None:
-        raise DataError("the tokenizer has no end-of-text token (eos_token): documents could not be told apart; choose another tokenizer")
-    return int(tokenizer.eos_token_id)
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, without special tokens."""
     encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
     return list(encoded["input_ids"])
 
 
-def requests(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Requests:
+def requests(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Requests:
     """Tokenise a benchmark once for all models that see at most `max_tokens` tokens.
 
     The rule is lm-eval's: context and choice are tokenised together, and the tokens after the context's own are
@@ -104,10 +98,10 @@ def requests(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, max_token
     )
 
 
-def _sequences(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> tuple[list[list[int]], list[int], int]:
+def _sequences(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> tuple[list[list[int]], list[int], int]:
     """Of every choice of every item: all tokens, and the index of the first one that is scored; and how many items were cut."""
     items = benchmark.items
-    first = separator(tokenizer)
+    first = end_of_text(tokenizer)
     contexts = encode(tokenizer, [item.context for item in items])
     wholes = iter(encode(tokenizer, [item.context + choice for item in items for choice in item.choices]))
     sequences: list[list[int]] = []

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
-from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ablate.data.sources import measured
+from ablate.data.tokenizer import end_of_text
 from ablate.errors import DataError, RunError
-from ablate.evals.requests import by_length, encode, separator
+from ablate.evals.requests import by_length, encode
 from ablate.evals.scoring import LOGITS_AT_ONCE
 from ablate.study import spec
 
@@ -56,13 +57,13 @@ def held_out_documents(source: spec.Source, trained_on: bool, limit_bytes: int =
     return taken
 
 
-def windows(documents: Sequence[str], tokenizer: PreTrainedTokenizerBase, seq_len: int) -> Windows:
+def windows(documents: Sequence[str], tokenizer: PreTrainedTokenizerFast, seq_len: int) -> Windows:
     """Cut documents into windows of `seq_len` tokens, so that every token is a target exactly once.
 
     A document's first window begins with <|endoftext|> as context, each later one with the last token of the window
     before it (as sequences in training overlap by one). Windows never reach over two documents.
     """
-    first = separator(tokenizer)
+    first = end_of_text(tokenizer)
     tokenised = encode(tokenizer, documents)
     cuts = [window for ids in tokenised for window in _cut([first, *ids], seq_len)]
     if not cuts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from pathlib import Path
 
 from ablate.launch.base import Handle
@@ -25,14 +25,12 @@ class InlineJob:
 
 
 class InlineLauncher:
-    """`work` is what `python -m ablate.job FOLDER` would have done."""
+    """Does here what `python -m ablate.job FOLDER` does in a process of its own."""
 
     name = "inline"
     slots = 1
 
-    def __init__(self, work: Callable[[Path], None]) -> None:
-        self.work = work
-
     def start(self, folder: Path) -> Handle:
-        self.work(folder)
+        # by name: a job's imports (torch, transformers) take seconds that other drivers need not pay
+        importlib.import_module("ablate.job").work(folder)
         return InlineJob(folder)

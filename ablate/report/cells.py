@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -101,6 +101,12 @@ def lr_tuned(runs: pl.DataFrame) -> bool:
         if len(curve) < 3 or curve.index(min(curve)) in (0, len(curve) - 1):
             return False
     return True
+
+
+def strata(frames: Frames) -> list[tuple[dict[str, object], Frames]]:
+    """The study split as the verdicts split it, only finished runs at each cell's best learning rate: what figures show."""
+    parts = conditions(frames.runs)
+    return [(condition, replace(frames, runs=best_lr(runs.filter(pl.col("status") == "done")))) for condition, runs in parts]
 
 
 def grids(frames: Frames) -> list[Grid]:

@@ -84,7 +84,7 @@ class Verdict:
 
     @property
     def named(self) -> Comparison | None:
-        """The cheapest cell that still beats the reference."""
+        """The last cell that passed: the cheapest for which the claim is made (cheaper ones were not tested, or failed)."""
         return self.tested[self.passed - 1] if self.passed else None
 
     def as_json(self) -> dict[str, Any]:

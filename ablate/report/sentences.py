@@ -6,6 +6,9 @@ from ablate.report.claims import Model, Verdict
 from ablate.report.effects import Interval
 from ablate.study.quantities import format_count
 
+EQUAL = 1.01
+"""Two costs within this ratio are called equal."""
+
 
 def sentence(verdict: Verdict) -> str:
     """The verdict as one paragraph."""
@@ -38,9 +41,10 @@ def _claim(verdict: Verdict) -> str:
     shown = verdict.named or verdict.tested[0]
     reference, effect = shown.reference, shown.difference
     if verdict.named:
+        only = "" if shown.model.flops < reference.flops / EQUAL else ", though only at equal cost"
         return (
-            f"The claim holds: {describe(shown.model)}, at {_share(shown.model, reference)} of the training FLOPs, beat the reference, "
-            f"{describe(reference)}: a difference of {interval(effect)} ({_basis(verdict, effect)})."
+            f"The claim holds{only}: {describe(shown.model)}, at {_share(shown.model, reference)} of the training FLOPs, "
+            f"beat the reference, {describe(reference)}: a difference of {interval(effect)} ({_basis(verdict, effect)})."
         )
     return (
         f"No synthetic cell beats the reference, {describe(reference)}: the dearest tested, {describe(shown.model)}, "
@@ -88,7 +92,7 @@ def signed(value: float) -> str:
 
 def _share(model: Model, reference: Model) -> str:
     ratio = reference.flops / model.flops
-    return "100%" if ratio < 1.005 else f"{100 / ratio:.0f}%" if ratio < 2 else f"1/{ratio:.3g}"
+    return "100%" if ratio < EQUAL else f"{100 / ratio:.0f}%" if ratio < 2 else f"1/{ratio:.3g}"
 
 
 def _count(n: int, noun: str) -> str:

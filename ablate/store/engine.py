@@ -131,8 +131,8 @@ def sentence(url: URL, error: BaseException) -> AblateError:
         return StoreError(f"{name} is not an SQLite database; move it away, or choose another --folder")
     if code.startswith("SQLITE_CORRUPT"):
         return StoreError(f"{name} is damaged ({cause}); move it away, then `ablate ingest` makes it anew from the run folders")
-    if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
-        return StoreError(f"{name} cannot be opened as asked ({cause}); is it a file, and may you read it and write beside it?")
+    if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_IOERR")):
+        return StoreError(f"{name} cannot be used as asked ({cause}); is it a file, and may you read it and write beside it?")
     return StoreError(f"{name}: {cause}")
 
 

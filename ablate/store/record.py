@@ -100,11 +100,10 @@ def answers_name(score: Mapping[str, Any]) -> str:
     return f"{score['benchmark']}.{score['register']}.{'fresh' if score['fresh'] else 'public'}.json"
 
 
-def answer_rows(score_id: int, answers: Mapping[str, Sequence[Any]]) -> list[Row]:
-    """Rows of `item_answers`; ValueError where the lists differ in length."""
-    same = ("template", "correct", "correct_norm", "choice", "logprob")
-    lists = zip(*(answers[name] for name in same), strict=True)
-    return [{"score_id": score_id, "item": item, **dict(zip(same, values, strict=True))} for item, values in enumerate(lists)]
+def answer_rows(score_id: int, answers: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Rows of `item_answers`, in the order of its columns; ValueError where the lists differ in length."""
+    lists = [answers[name] for name in ("template", "correct", "correct_norm", "choice", "logprob")]
+    return [(score_id, item, *values) for item, values in enumerate(zip(*lists, strict=True))]
 
 
 def curve_rows(digest: str, metrics: Path) -> list[Row]:

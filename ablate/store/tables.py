@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 metadata = MetaData()
 
@@ -44,17 +44,17 @@ runs = Table(
     Column("run", String(16), primary_key=True, comment="digest of the recipe; also the folder runs/<digest>"),
     Column("family", String(16), nullable=False, index=True, comment="digest of the recipe without tokens: a family shares a trunk"),
     Column("seed", Integer, nullable=False, comment="seed of the weights and of the order of the documents"),
-    Column("params", Integer, nullable=False, comment="non-embedding parameters asked for; the built shape is within 3%"),
-    Column("tokens", Integer, nullable=False, comment="token budget asked for"),
+    Column("params", BigInteger, nullable=False, comment="non-embedding parameters asked for; the built shape is within 3%"),
+    Column("tokens", BigInteger, nullable=False, comment="token budget asked for"),
     Column("synthetic_ratio", Float, nullable=False, comment="share of the sequences from the synthetic source; exact in recipe"),
     Column("recipe", JSON, nullable=False, comment="everything that changes the weights, resolved"),
     Column("status", String(16), nullable=False, comment="pending, running, done or failed"),
     Column("error", Text, comment="why it failed; NULL unless status is failed"),
     Column("outcome", String(64), comment="hash of what was last recorded, so that recording it again changes nothing"),
-    Column("params_non_embedding", Integer, comment="non-embedding parameters of the built model, exact"),
-    Column("params_total", Integer, comment="all parameters of the built model, embeddings included"),
-    Column("steps", Integer, comment="optimiser steps"),
-    Column("tokens_trained", Integer, comment="tokens of those steps: the budget rounded down to whole batches"),
+    Column("params_non_embedding", BigInteger, comment="non-embedding parameters of the built model, exact"),
+    Column("params_total", BigInteger, comment="all parameters of the built model, embeddings included"),
+    Column("steps", BigInteger, comment="optimiser steps"),
+    Column("tokens_trained", BigInteger, comment="tokens of those steps: the budget rounded down to whole batches"),
     Column("train_flops", Float, comment="training FLOPs by the convention of docs/results.md, counted and not measured"),
     Column("train_seconds", Float, comment="device-seconds the run would take alone: the trunk up to its fork plus its own decay"),
     Column("spent_seconds", Float, comment="device-seconds charged to the run: its share of the trunk plus its decay; sums to the bill"),
@@ -63,7 +63,7 @@ runs = Table(
     Column("setup_seconds", Float, comment="seconds before the first step (loading, compiling); NULL where not measured"),
     Column("hours_basis", String(16), comment="how train_seconds came about: measured (trained alone), shared (a trunk) or packed"),
     Column("mfu", Float, comment="train_flops / seconds / dense bf16 peak of the device; NULL where the peak is not known"),
-    Column("peak_memory_bytes", Integer, comment="most memory held: on the GPU, or by the process on a CPU"),
+    Column("peak_memory_bytes", BigInteger, comment="most memory held: on the GPU, or by the process on a CPU"),
     Column("final_loss", Float, comment="training loss, nats a token, mean over the last 5% of the steps"),
     Column("bits_per_byte", Float, comment="of the primary held-out text, which no arm trains on"),
     Column("device", String(120), comment="model of the device, as its driver names it"),
@@ -111,7 +111,7 @@ curves = Table(
     metadata,
     _run_key(primary_key=True),
     Column("step", Integer, primary_key=True, autoincrement=False, comment="optimiser step; at most 200 a run (all: metrics.jsonl)"),
-    Column("tokens", Integer, comment="tokens seen by then"),
+    Column("tokens", BigInteger, comment="tokens seen by then"),
     Column("loss", Float, comment="training loss of that step, nats a token"),
     Column("lr", Float, comment="learning rate"),
     Column("grad_norm", Float, comment="norm of the gradient before clipping"),
@@ -160,8 +160,8 @@ text_losses = Table(
     _run_key(primary_key=True),
     Column("text", String(60), primary_key=True, comment="name of the held-out text: neutral, synthetic, web, or one of held_out"),
     Column("bits_per_byte", Float, nullable=False, comment="loss in bits a UTF-8 byte"),
-    Column("tokens", Integer, nullable=False, comment="tokens scored"),
-    Column("bytes", Integer, nullable=False, comment="their UTF-8 bytes"),
+    Column("tokens", BigInteger, nullable=False, comment="tokens scored"),
+    Column("bytes", BigInteger, nullable=False, comment="their UTF-8 bytes"),
     Column("is_primary", Boolean, nullable=False, comment="whether this is the text behind results.bits_per_byte"),
 )
 
@@ -170,9 +170,9 @@ source_usage = Table(
     metadata,
     _run_key(primary_key=True),
     Column("source", String(60), primary_key=True, comment="role of the source in the study"),
-    Column("sequences", Integer, nullable=False, comment="sequences taken from it"),
-    Column("tokens", Integer, nullable=False, comment="tokens taken from it, repetitions counted"),
-    Column("bytes", Integer, nullable=False, comment="UTF-8 bytes of those tokens"),
-    Column("unique_tokens", Integer, nullable=False, comment="different tokens of the source among them"),
+    Column("sequences", BigInteger, nullable=False, comment="sequences taken from it"),
+    Column("tokens", BigInteger, nullable=False, comment="tokens taken from it, repetitions counted"),
+    Column("bytes", BigInteger, nullable=False, comment="UTF-8 bytes of those tokens"),
+    Column("unique_tokens", BigInteger, nullable=False, comment="different tokens of the source among them"),
     Column("epochs", Float, nullable=False, comment="passes over the source; 1 where it never ends"),
 )

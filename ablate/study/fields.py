@@ -58,7 +58,8 @@ def type_at(path: Iterable[str | int]) -> Any:
             field = keys(block).get(str(key))
             annotation = field.annotation if field else None
         else:
-            annotation = get_args(annotation)[-1] if get_origin(annotation) in (dict, list) else None
+            many = get_origin(annotation)
+            annotation = get_args(annotation)[-1] if many is dict or (many is list and isinstance(key, int)) else None
     return annotation
 
 

@@ -18,7 +18,7 @@ from ablate.study.fields import SHORTHAND
 from ablate.study.load import with_values
 from ablate.study.quantities import parse_budget, parse_count, parse_fraction
 from ablate.study.sentences import shown
-from ablate.study.spec import Block, Source, Study
+from ablate.study.spec import Block, Data, Source, Study
 
 MOST_CELLS = 100_000
 
@@ -44,6 +44,8 @@ class Run:
     seed: int
     recipe: dict[str, Any]
     """Everything that changes the weights, JSON-able."""
+    data: Data
+    """Where the sources lie whose digests are in the recipe; not in the digest."""
 
     @cached_property
     def digest(self) -> str:

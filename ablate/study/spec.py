@@ -36,18 +36,18 @@ class Block(BaseModel):
 
 
 class Noise(Block):
-    """How much of each kind of noise `builtin:web` carries. The defaults were measured on real pages
-    (docs/corpora.md); 0 switches a kind off, so that "quality" can be taken apart."""
+    """How much of each kind of noise `builtin:web` carries, measured on real pages or, where that cannot be done, chosen
+    (docs/corpora.md says which); 0 switches a kind off, so that "quality" can be taken apart."""
 
-    off_topic: float = Field(0.55, ge=0, le=1, description="share of pages about something outside the world")
-    boilerplate: float = Field(0.35, ge=0, le=1, description="share of lines that are menus, cookie banners, footers")
-    adverts: float = Field(0.10, ge=0, le=1, description="chance that a paragraph is followed by an advert")
-    comments: float = Field(0.20, ge=0, le=1, description="share of pages that end in a comment thread")
-    duplicates: float = Field(0.10, ge=0, le=1, description="share of pages that are near copies of an earlier page")
-    typos: float = Field(0.01, ge=0, le=1, description="chance that a word is misspelt")
-    cut_off: float = Field(0.10, ge=0, le=1, description="chance that a paragraph breaks off in mid sentence")
+    off_topic: float = Field(0.48, ge=0, le=1, description="share of pages about something outside the world")
+    boilerplate: float = Field(0.47, ge=0, le=1, description="share of a page's characters that are menus, cookie banners, footers")
+    adverts: float = Field(0.08, ge=0, le=1, description="chance that a paragraph is followed by an advert")
+    comments: float = Field(0.14, ge=0, le=1, description="share of pages that end in a comment thread")
+    duplicates: float = Field(0.04, ge=0, le=1, description="share of pages that are near copies of an earlier page")
+    typos: float = Field(0.001, ge=0, le=1, description="chance that a word of four letters or more is misspelt")
+    cut_off: float = Field(0.03, ge=0, le=1, description="chance that a paragraph breaks off in mid sentence")
     mistakes: float = Field(0.10, ge=0, le=1, description="chance that a statement about the world is wrong")
-    long_tail: float = Field(1.0, ge=0, le=3, description="exponent of the Zipf law by which pages choose their subject; 0 is even")
+    long_tail: float = Field(0.93, ge=0, le=3, description="exponent of the Zipf law by which pages choose their subject; 0 is even")
 
 
 class Source(Block):
@@ -151,9 +151,8 @@ class Train(Block):
     """The recipe. Everything here changes the weights, so all of it is in a run's digest."""
 
     optimizer: Optimizer = Optimizer()
-    lr: Literal["auto"] | Annotated[float, Field(
-        gt=0, le=1)] = Field("auto",
-        description="peak learning rate; auto: a published rule of params alone",
+    lr: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = Field(
+        "auto", description="peak learning rate; auto: a published rule of params alone"
     )
     batch_tokens: Literal["auto"] | Count = Field("auto", description="tokens a step; auto: a published rule of params alone")
     schedule: Literal["wsd"] = Field("wsd", description="warm-up, constant, decay (1 - sqrt)")

@@ -78,6 +78,7 @@ def train_family(
         if not walk.resume():
             family.lead_to_fork(branch, walk)
         walk.advance(branch.steps)
+        walk.save()
         yield family.trained(branch, walk)
         family.engine.model.train()  # the caller may have called eval()
 

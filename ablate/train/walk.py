@@ -84,7 +84,7 @@ class Walk:
         self._meter.restart([line for line in lines(trunk.folder / FILE) if line["step"] <= self.progress.step])
 
     def advance(self, end: int) -> None:
-        """Train up to step `end` and leave a checkpoint there. Raises DivergedError, and Interrupted when asked to stop."""
+        """Train up to step `end`. Raises DivergedError, and Interrupted (after a checkpoint) when asked to stop."""
         if self.progress.step < end:
             self._engine.prepare()
         self._mark = self._saved = time.perf_counter()
@@ -93,7 +93,7 @@ class Walk:
             stopping, last = self._stop(), step >= end
             if stopping or last or step % LINE_EVERY == 0:
                 self._collect()
-            if stopping or last or time.perf_counter() - self._saved >= self._every:
+            if stopping or time.perf_counter() - self._saved >= self._every:
                 self.save()
             if stopping:
                 raise Interrupted(f"stopped at step {step}; a checkpoint is in {self.folder}, the same command goes on from it")

@@ -138,7 +138,7 @@ def test_real_files(shared_data: Path) -> None:
     tally: Counter[str] = Counter()
     stories = Source(files=str(shared_data / "text" / "tinystories_exllamav2.txt.gz"))
     kept = len(list(sources.documents(stories, 0, tally)))
-    assert kept + tally["held_out"] + tally["duplicates"] + tally["empty"] in (317, 318)
+    assert kept + tally["held_out"] == 317
     books = Source(files=str(shared_data / "text" / "synthetic_textbooks_gpt4_a.jsonl.gz"))
     assert len(list(sources.documents(books, 0))) == 12
     c4 = Source(files=str(shared_data / "text" / "c4-sample.0?.json.gz"))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from ablate.data import sources, tokenizer
-from ablate.errors import DataError
+from ablate.data.building import alone
+from ablate.errors import DataError, DiskFullError
 from ablate.study.spec import Data, Source
 from ablate.study.spec import Tokenizer as Spec
 from ablate.workspace import Workspace
@@ -121,6 +122,13 @@ def test_existing_tokenizers_that_cannot_be_used(data: Data, folder: Path, tmp_p
     (tmp_path / "tokenizer_config.json").write_text("[not json")
     with pytest.raises(DataError, match="cannot be loaded"):
         tokenizer.prepare(asked(tmp_path), Workspace(tmp_path / "space"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which only Linux has")
+def test_a_full_disk_gets_a_sentence(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").symlink_to("/dev/full")
+    with pytest.raises(DiskFullError, match="no room left on the disk"), alone(tmp_path / "lock"):
+        tokenizer._save(tokenizer.load(folder), tmp_path)
 
 
 def test_not_prepared(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def benchmark(items: list[Item]) -> Benchmark:
 
 
 def plain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, item: Item, max_tokens: int = 64) -> list[float]:
-    """lm-eval's way: each choice a sequence of its own, all logits. Scored from the first token in which a choice differs from the context."""
+    """lm-eval's way: each choice a sequence of its own, all logits. Scored from the first token in which one differs from the context."""
     context, *wholes = encode(tokenizer, [item.context, *(item.context + choice for choice in item.choices)])
     start = min(next((i for i, (a, b) in enumerate(zip(context, w, strict=False)) if a != b), min(len(context), len(w))) for w in wholes)
     excess = max(0, max(map(len, wholes)) - max_tokens)

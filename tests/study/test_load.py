@@ -77,7 +77,9 @@ def test_a_profile_is_merged_over_the_file(file: Path) -> None:
 
 def test_overrides_come_last(file: Path) -> None:
     given = ["grid.params=[3M]", "grid.train.lr=[0.1, 0.2]", "train.lr=auto", "data.neutral.seed=4", "data.held_out.wiki=files:w.txt"]
-    study = load(file, "gpu", [*given, "train.optimizer.betas=[0.8, 0.9]", "launch.with=local", "where=seed == 0", "seeds=[5]", "seeds=[6]"])
+    study = load(
+        file, "gpu", [*given, "train.optimizer.betas=[0.8, 0.9]", "launch.with=local", "where=seed == 0", "seeds=[5]", "seeds=[6]"]
+    )
     assert study.grid["params"] == ["3M"]
     assert study.grid["train.lr"] == [0.1, 0.2]
     assert (study.train.lr, study.train.optimizer.betas, study.launch.launcher, study.seeds) == ("auto", (0.8, 0.9), "local", [6])
@@ -109,7 +111,11 @@ MISTYPED = [
     ("lr: 1e-3", "lr: true", ":12: train.lr: expected auto or a number, found true"),
     ("lr: 1e-3", "lr: 3", ":12: train.lr: expected auto or a number of at most 1, found 3"),
     ("lr: 1e-3", "clip: .inf", ":12: train.clip: expected a finite number"),
-    ("batch_tokens: 1k", "batch_tokens: many", ":12: train.batch_tokens: 'many' is not a number such as 250k, 30M, 1.3B or 1_000_000, or write auto"),
+    (
+        "batch_tokens: 1k",
+        "batch_tokens: many",
+        ":12: train.batch_tokens: 'many' is not a number such as 250k, 30M, 1.3B or 1_000_000, or write auto",
+    ),
     ("optimizer: adamw", "optimizer: {betas: [0.9]}", ":12: train.optimizer.betas: the list has too few entries"),
     ("optimizer: adamw", "optimizer: {betas: [0.9, 1]}", ":12: train.optimizer.betas entry 2: expected a number below 1, found 1"),
     ('["builtin:all"]', "[{blimp: x}]", ":13: evaluate.benchmarks entry 1: name: goes with blimp:"),
@@ -168,7 +174,11 @@ def test_an_unknown_profile_is_told_with_the_known(file: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, file: Path) -> None:
-    for path, words in [(tmp_path, "is a folder"), (tmp_path / "t.yaml", f"did you mean {file}"), (tmp_path / "no" / "s.yaml", "no folder")]:
+    for path, words in [
+        (tmp_path, "is a folder"),
+        (tmp_path / "t.yaml", f"did you mean {file}"),
+        (tmp_path / "no" / "s.yaml", "no folder"),
+    ]:
         with pytest.raises(StudyError, match="study") as caught:
             load(path)
         assert words in str(caught.value)
@@ -189,7 +199,9 @@ def test_anchors_and_merges_are_plain_yaml() -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.integers(0, len(TEXT) - 1), st.sampled_from(["", " ", "\t", "\n", ":", "[", "}", "'", "&", "*", "!", "%", "x", "- ", "<<: ", "\x00"]))
+@given(
+    st.integers(0, len(TEXT) - 1), st.sampled_from(["", " ", "\t", "\n", ":", "[", "}", "'", "&", "*", "!", "%", "x", "- ", "<<: ", "\x00"])
+)
 def test_no_slip_of_the_finger_ends_in_a_traceback(file: Path, at: int, slip: str) -> None:
     file.write_text(TEXT[:at] + slip + TEXT[at + 1 :])
     try:
@@ -222,7 +234,14 @@ def test_the_json_schema_accepts_the_file_and_refuses_wrong_keys() -> None:
     check = jsonschema.Draft202012Validator(schema())
     check.check_schema(schema())
     assert list(check.iter_errors(document.read(TEXT).value)) == []
-    wrong = ["  gpu:", "  gpu:\n    gird: {}"], ["typos:", "tipos:"], ["params:", "parms:"], ["train:", "trian:"], ["adamw", "sgd"], ["1e-3", "fast"]
+    wrong = (
+        ["  gpu:", "  gpu:\n    gird: {}"],
+        ["typos:", "tipos:"],
+        ["params:", "parms:"],
+        ["train:", "trian:"],
+        ["adamw", "sgd"],
+        ["1e-3", "fast"],
+    )
     for right, mistake in wrong:
         assert not check.is_valid(document.read(TEXT.replace(right, mistake, 1)).value), mistake
 

@@ -13,14 +13,26 @@ from ablate.study.quantities import format_count, format_seconds, parse_budget, 
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("30M", 30_000_000), ("1.3B", 1_300_000_000), ("0.1M", 100_000), ("250k", 250_000), ("1_000_000", 10**6), ("2e9", 2 * 10**9)]
-    + [(2e9, 2 * 10**9), (7, 7), (" 7 B ", 7 * 10**9), ("0.3T", 3 * 10**11)],
+    [
+        ("30M", 30_000_000),
+        ("1.3B", 1_300_000_000),
+        ("0.1M", 100_000),
+        ("250k", 250_000),
+        ("1_000_000", 10**6),
+        ("2e9", 2 * 10**9),
+        (2e9, 2 * 10**9),
+        (7, 7),
+        (" 7 B ", 7 * 10**9),
+        ("0.3T", 3 * 10**11),
+    ],
 )
 def test_counts(text: object, count: int) -> None:
     assert parse_count(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "M", "1.5", "0", 0, -3, "-1M", "1e999999999", "1MB", "1m", "0.0001k", True, None, [1], float("nan"), "١"])
+@pytest.mark.parametrize(
+    "text", ["", "M", "1.5", "0", 0, -3, "-1M", "1e999999999", "1MB", "1m", "0.0001k", True, None, [1], float("nan"), "١"]
+)
 def test_what_is_no_count(text: object) -> None:
     with pytest.raises(ValueError, match="is not a"):
         parse_count(text)
@@ -39,7 +51,9 @@ def test_formatted_counts_are_near_and_short(count: int) -> None:
     assert len(text) <= 7
 
 
-@pytest.mark.parametrize(("count", "text"), [(250_000, "0.25M"), (100_000, "0.1M"), (12_345, "12.3k"), (100_000_000, "100M"), (999_999_999, "1B")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(250_000, "0.25M"), (100_000, "0.1M"), (12_345, "12.3k"), (100_000_000, "100M"), (999_999_999, "1B")]
+)
 def test_counts_for_people(count: int, text: str) -> None:
     assert format_count(count) == text
 
@@ -82,5 +96,5 @@ def test_what_is_no_share(text: object) -> None:
 def test_seconds() -> None:
     assert [parse_seconds(t) for t in ("90s", "2m", "2min", "1.5h", "1d", 30)] == [90, 120, 120, 5400, 86400, 30]
     assert [format_seconds(s) for s in (3725, 75, 8.2, 59.6)] == ["1h 02m", "1m 15s", "8s", "1m 00s"]
-    with pytest.raises(ValueError, match="1.5h"):
+    with pytest.raises(ValueError, match=r"1\.5h"):
         parse_seconds("soon")
