@@ -13,7 +13,13 @@ from ablate.errors import AblateError
 _study = click.argument("study", type=click.Path(path_type=Path))
 _overrides = click.argument("overrides", nargs=-1, metavar="[PATH.TO.FIELD=VALUE]...")
 _profile = click.option("--profile", help="Use the overrides that the study file keeps under this name.")
-_folder = click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=Path("."), show_default=True, help="Where results.db, runs/ and plots/ lie.")
+_folder = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("."),
+    show_default=True,
+    help="Where results.db, runs/ and plots/ lie.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -49,7 +55,9 @@ def plan(study: Path, overrides: tuple[str, ...], profile: str | None, folder: P
 @click.option("--budget", help="Refuse to start if the plan needs more device-hours than this, e.g. 40h.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run and what it would cost (the same as `ablate plan`).")
 @click.pass_context
-def run(ctx: click.Context, study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path, budget: str | None, dry_run: bool) -> None:
+def run(
+    ctx: click.Context, study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path, budget: str | None, dry_run: bool
+) -> None:
     """Train and score everything that is missing; the same command goes on after a stop.
 
     Example: ablate run studies/quality_vs_quantity.yaml --profile smoke
@@ -96,7 +104,9 @@ def plot(study: str | None, folder: Path) -> None:
 @click.argument("sql")
 @_folder
 @click.option("--format", "format_", type=click.Choice(["table", "csv", "json", "parquet"]), default="table", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of the terminal (needed for parquet).")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of the terminal (needed for parquet)."
+)
 def query(sql: str, folder: Path, format_: str, output: Path | None) -> None:
     """Ask results.db, opened read-only. The views are `results` and `scores`; docs/results.md has every column.
 

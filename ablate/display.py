@@ -57,7 +57,9 @@ class Display:
         what = ", ".join(f"{name} {_level(value)}" for name, value in run.factors.items())
         if outcome["status"] == "done":
             train = outcome["train"]
-            self.console.print(f"  done    {what}, seed {run.seed}: score {mean_score(outcome['scores']):+.3f}, loss {train['final_loss']:.3f}, {format_seconds(train['train_seconds'])}")
+            took = format_seconds(train["train_seconds"])
+            score = f"score {mean_score(outcome['scores']):+.3f}, loss {train['final_loss']:.3f}"
+            self.console.print(f"  done    {what}, seed {run.seed}: {score}, {took}")
         else:
             self.console.print(f"  failed  {what}, seed {run.seed}: {outcome['error']}")
 
@@ -111,7 +113,13 @@ def _cost(run: Run) -> float:
 
 
 def _level(value: Any) -> str:
-    return format_count(value) if isinstance(value, int) and not isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        format_count(value)
+        if isinstance(value, int) and not isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def _marks(cell: Sequence[Run], arms: Sequence[float], state: dict[str, str]) -> Text:
@@ -128,7 +136,9 @@ def _marks(cell: Sequence[Run], arms: Sequence[float], state: dict[str, str]) ->
 
 def _metrics(space: Workspace, runs: Sequence[Run], state: dict[str, str]) -> list[Path]:
     """metrics.jsonl of what trains now: written to within the last 20 seconds."""
-    folders = {space.family(r.family) for r in runs if state[r.digest] == "running"} | {space.run(r.digest) for r in runs if state[r.digest] == "running"}
+    folders = {space.family(r.family) for r in runs if state[r.digest] == "running"} | {
+        space.run(r.digest) for r in runs if state[r.digest] == "running"
+    }
     fresh = time.time() - 20
     return [p for folder in folders if (p := folder / "metrics.jsonl").exists() and p.stat().st_mtime > fresh]
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ablate import prepare, resolve
 from ablate.errors import Interrupted
@@ -29,7 +29,7 @@ RESTARTS = 1
 """A job whose worker dies is started once more (the machine may have killed it); then its runs have failed."""
 
 
-class Watcher:
+class Watcher(Protocol):
     """What is told as it happens; the terminal's display derives from it."""
 
     def planned(self, runs: Sequence[grid.Run], done: Set[str]) -> None: ...
@@ -108,6 +108,7 @@ class Driver:
             self.trials.sync()
         finally:
             self.trials.close()
+            self.store.close()
         return Result(tuple(self.runs), self.trained, self.failed)
 
     def _missing(self) -> dict[str, grid.Run]:
@@ -264,4 +265,3 @@ def _signals_as_interrupt() -> Iterator[None]:
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-

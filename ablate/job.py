@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -37,6 +37,7 @@ from ablate.train import device, schedule
 from ablate.train.loop import Branch, Settings, Trained, forget, train_family
 from ablate.workspace import Workspace, read_json, write_json
 
+
 @dataclass(frozen=True)
 class Job:
     """job.json, read."""
@@ -46,7 +47,7 @@ class Job:
     """Of the study, as JSON: evaluate, launch and keep_models."""
     families: list[list[dict[str, Any]]]
     """Of each family its runs, as {"digest", "family", "recipe", "data", "fresh"}."""
-    device: str
+    device: Literal["auto", "cpu", "cuda"]
     compile: bool
     launcher: str
 

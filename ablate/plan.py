@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -113,8 +113,9 @@ def refuse(study: spec.Study, runs: Sequence[grid.Run], space: Workspace) -> Non
     if need * slots > have:
         total = ladder.count(largest.recipe["model"]).total
         raise StudyError(
-            f"a run of params {format_count(largest.params)} needs {_bytes(need)} of memory ({format_count(total)} parameters in all x {BYTES_PER_PARAM} bytes "
-            f"for weights, gradients and AdamW's moments, plus activations), {slots} at once need {_bytes(need * slots)}, and there is {_bytes(have)} here: "
+            f"a run of params {format_count(largest.params)} needs {_bytes(need)} of memory ({format_count(total)} parameters in all x "
+            f"{BYTES_PER_PARAM} bytes for weights, gradients and AdamW's moments, plus activations), {slots} at once need "
+            f"{_bytes(need * slots)}, and there is {_bytes(have)} here: "
             "lower grid.params or launch.slots, or run it on a larger device"
         )
     free = shutil.disk_usage(_existing(space)).free
@@ -130,7 +131,9 @@ def refuse_over_budget(price: Price, budget: str) -> None:
     limit = parse_seconds(budget) / 3600
     if price.device_hours is None or price.device_hours > limit:
         needs = "an unknown number of" if price.device_hours is None else f"about {price.device_hours:.2f}"
-        raise StudyError(f"the study needs {needs} device-hours and --budget allows {limit:.2f}: lower grid.tokens or grid.params, or raise the budget")
+        raise StudyError(
+            f"the study needs {needs} device-hours and --budget allows {limit:.2f}: lower grid.tokens or grid.params, or raise the budget"
+        )
 
 
 def slots_of(study: spec.Study) -> int:
@@ -149,12 +152,12 @@ def memory(recipe: dict[str, Any]) -> int:
     tokens = min(recipe["train"]["batch_tokens"], max(seq_len, 16_384))
     layer = ACTIVATIONS_PER_LAYER * model["hidden_size"] + 2 * model["num_attention_heads"] * seq_len
     activations = 4 * tokens * (model["num_hidden_layers"] * layer + 2 * model["vocab_size"])
-    return BYTES_PER_PARAM * ladder.count(model).total + activations + PROCESS_BYTES
+    return BYTES_PER_PARAM * ladder.count(model).total + int(activations) + PROCESS_BYTES
 
 
-def memory_here(wanted: str) -> int:
+def memory_here(wanted: Literal["auto", "cpu", "cuda"]) -> int:
     """Bytes of the device's memory."""
-    chosen = device.pick(wanted)  # type: ignore[arg-type]
+    chosen = device.pick(wanted)
     if chosen.type == "cuda":
         return int(torch.cuda.get_device_properties(chosen).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -256,19 +259,22 @@ def as_json(price: Price) -> dict[str, Any]:
 def as_text(price: Price) -> str:
     """The price for people."""
     lines = [
-        f"{price.study}: {price.runs} runs in {price.families} families, {price.jobs} jobs on {price.slots} slot{'s' * (price.slots != 1)} of {price.device}",
+        f"{price.study}: {price.runs} runs in {price.families} families, {price.jobs} jobs, {price.slots} at once, on {price.device}",
         "",
-        f"{'params':>8} {'exact':>10} {'total':>10} {'shape':>10} {'runs':>5} {'lr':>8} {'batch':>7} {'precision':>9} {'FLOPs':>9} {'memory':>8} {'hours':>7}",
+        _row("params", "exact", "total", "shape", "runs", "lr", "batch", "precision", "FLOPs", "memory", "hours"),
     ]
     for s in price.sizes:
         hours = "?" if s.hours is None else f"{s.hours:.3f}"
-        lines.append(
-            f"{format_count(s.params):>8} {s.non_embedding:>10,} {s.total:>10,} {f'{s.width}x{s.layers}':>10} {s.runs:>5} {s.lr:>8.3g} {s.batch_tokens:>7,} "
-            f"{s.precision:>9} {s.flops:>9.2e} {_bytes(s.memory):>8} {hours:>7}"
-        )
+        shape = f"{s.width}x{s.layers}"
+        counts = (format_count(s.params), f"{s.non_embedding:,}", f"{s.total:,}", shape, s.runs)
+        lines.append(_row(*counts, f"{s.lr:.3g}", f"{s.batch_tokens:,}", s.precision, f"{s.flops:.2e}", _bytes(s.memory), hours))
     saved = 1 - price.flops / price.flops_alone
     read = ", ".join(f"{role} {format_count(tokens)}" for role, tokens in price.tokens.items())
-    time = "unknown" if price.wall_seconds is None else f"{price.device_hours:.2f} device-hours, about {format_seconds(price.wall_seconds)} from now"
+    time = (
+        "unknown"
+        if price.wall_seconds is None
+        else f"{price.device_hours:.2f} device-hours, about {format_seconds(price.wall_seconds)} from now"
+    )
     lines += [
         "",
         f"FLOPs     {price.flops:.2e} (training alone would take {price.flops_alone:.2e}: sharing trunks saves {saved:.0%})",
@@ -276,6 +282,11 @@ def as_text(price: Price) -> str:
         f"memory    {_bytes(price.memory)} with all slots busy, of {_bytes(price.memory_here)} here",
         f"disk      {_bytes(price.disk)}, of {_bytes(price.disk_here)} free",
         f"time      {time}",
-        f"detects   a difference in mean score of {price.detectable:.2f} between two cells ({price.seeds} seed{'s' * (price.seeds != 1)}, 80% power, 5% level)",
+        f"detects   a difference in mean score of {price.detectable:.2f} between two cells (seeds: {price.seeds}, 80% power, 5% level)",
     ]
     return "\n".join(lines)
+
+
+def _row(*columns: object) -> str:
+    widths = (8, 10, 10, 8, 5, 8, 7, 9, 9, 8, 7)
+    return " ".join(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True))

@@ -92,7 +92,7 @@ def _refuse_repetition(run: Run, space: Workspace) -> None:
         if used.epochs > run.data.max_epochs:
             has = round(used.tokens / used.epochs)
             raise StudyError(
-                f"the cell tokens {format_count(run.tokens)}, synthetic_ratio {run.factors['synthetic_ratio']:g} reads {format_count(used.tokens)} tokens "
-                f"of data.{used.source}, which has {format_count(has)}: {used.epochs:.1f} epochs, more than data.max_epochs {run.data.max_epochs:g}; "
-                "add text, lower tokens, or raise data.max_epochs"
+                f"the cell tokens {format_count(run.tokens)}, synthetic_ratio {run.factors['synthetic_ratio']:g} reads "
+                f"{format_count(used.tokens)} tokens of data.{used.source}, which has {format_count(has)}: {used.epochs:.1f} epochs, "
+                f"more than data.max_epochs {run.data.max_epochs:g}; add text, lower tokens, or raise data.max_epochs"
             )

@@ -59,7 +59,11 @@ class Wanted:
         """Held-out text of every source, the neutral one, and those the study names."""
         trained = {"synthetic": self.data.synthetic, "web": self.data.web}
         own = [Text(name, source, True) for name, source in trained.items() if source is not None]
-        return [Text("neutral", self.data.neutral, False), *own, *(Text(name, source, False) for name, source in self.data.held_out.items())]
+        return [
+            Text("neutral", self.data.neutral, False),
+            *own,
+            *(Text(name, source, False) for name, source in self.data.held_out.items()),
+        ]
 
     def is_met(self, outcome: Mapping[str, Any], fresh: bool) -> bool:
         """Whether an outcome has every score that this study wants of the run."""

@@ -104,7 +104,10 @@ class Trials:
                     params=parameters,
                     distributions=_distributions(parameters),
                     user_attrs={
-                        "run": finished.run, "factors": finished.factors, "seed": finished.seed, "device_hours": finished.device_hours,
+                        "run": finished.run,
+                        "factors": finished.factors,
+                        "seed": finished.seed,
+                        "device_hours": finished.device_hours,
                     },
                     intermediate_values={step: finished.losses[step] for step in steps},
                 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -27,9 +27,9 @@ MOST_MEASURED = 4
 class Speeds:
     """Tokens a second (or seconds of scoring, or of start-up) by what they depend on, in one small file."""
 
-    def __init__(self, space: Workspace, device: str) -> None:
+    def __init__(self, space: Workspace, device: Literal["auto", "cpu", "cuda"]) -> None:
         self.path: Path = space.runs / "speed.json"
-        self.device = pick(device)  # type: ignore[arg-type]
+        self.device = pick(device)
         self.name = describe(self.device)["device"]
         self.kept: dict[str, dict[str, Any]] = read_json(self.path) or {}
 
@@ -40,7 +40,13 @@ class Speeds:
 
     def learn(self, recipe: dict[str, Any], tokens_per_s: float, score_seconds: float, setup_seconds: float) -> None:
         """Keep what a real run took; the last one counts, for it is the most like the next."""
-        row = {"flops_per_s": tokens_per_s * _flops(recipe), "tokens_per_s": tokens_per_s, "score_s": score_seconds, "setup_s": setup_seconds, "from": "a run"}
+        row = {
+            "flops_per_s": tokens_per_s * _flops(recipe),
+            "tokens_per_s": tokens_per_s,
+            "score_s": score_seconds,
+            "setup_s": setup_seconds,
+            "from": "a run",
+        }
         self.kept[self.key(recipe)] = row
 
     def save(self) -> None:
@@ -104,6 +110,6 @@ def _measure(recipe: dict[str, Any], device: torch.device) -> float:
                 began = time.perf_counter()  # the first step pays for allocations
             steps += 1
             spent = time.perf_counter() - began
-        return (steps - 1) * rows * seq_len / spent
+        return float((steps - 1) * rows * seq_len / spent)
     finally:
         torch.set_num_threads(threads)

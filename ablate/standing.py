@@ -36,7 +36,9 @@ def _study(store: Store, name: str, live: Mapping[str, float]) -> list[str]:
     rows = store.status(name)
     if not rows:
         return [f"{name}: no runs in results.db yet"]
-    status = Counter("running" if row["run"] in live else "waiting" if row["status"] in ("pending", "running") else row["status"] for row in rows)
+    status = Counter(
+        "running" if row["run"] in live else "waiting" if row["status"] in ("pending", "running") else row["status"] for row in rows
+    )
     counts = ", ".join(f"{status[word]} {word}" for word in ("done", "running", "waiting", "failed") if status[word])
     failed = [f"  failed  {_cell(row)}: {row['error']}" for row in rows if row["status"] == "failed"]
     return [f"{name}: {len(rows)} runs: {counts}", *failed]

@@ -59,15 +59,15 @@ def draw(space: Workspace, study: str | None) -> str:
 
 def ingest(space: Workspace) -> str:
     """`ablate ingest`: record every outcome in the run folders again."""
-    store = Store.open(space.database)
     recorded = 0
-    for path in sorted(space.runs.glob("*/outcome.json")):
-        run, outcome = read_json(path.parent / "run.json"), read_json(path)
-        if run and outcome["status"] == "done":
-            answers = {p.name: read_json(p) for p in sorted((path.parent / "answers").glob("*.json"))}
-            store.add_run(run)
-            store.record(outcome, answers, path.parent / "metrics.jsonl")
-            recorded += 1
+    with Store.open(space.database) as store:
+        for path in sorted(space.runs.glob("*/outcome.json")):
+            run, outcome = read_json(path.parent / "run.json"), read_json(path)
+            if run and outcome["status"] == "done":
+                answers = {p.name: read_json(p) for p in sorted((path.parent / "answers").glob("*.json"))}
+                store.add_run(run)
+                store.record(outcome, answers, path.parent / "metrics.jsonl")
+                recorded += 1
     return f"{recorded} runs recorded in {space.database}; `ablate run STUDY` ties them to their study again without training"
 
 
@@ -106,7 +106,7 @@ def _study_name(space: Workspace, study: str | None) -> str:
     names = Store.read_only(space.database).studies()
     if study is None:
         if len(names) != 1:
-            raise StudyError(f"results.db holds {len(names)} studies ({', '.join(names) or 'none'}): say which, e.g. ablate plot {names[0] if names else 'NAME'}")
+            raise StudyError(f"results.db holds {len(names)} studies ({', '.join(names) or 'none'}): say which with `ablate plot NAME`")
         return names[0]
     name = load(Path(study)).name if Path(study).suffix in (".yaml", ".yml") else study
     if name not in names:

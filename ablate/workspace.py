@@ -1,15 +1,15 @@
 """Where everything made by running lies, and how a file becomes "done": renamed into place.
 
-    results.db                 every number (the driver is its only writer)
-    plots/                     figures, and the table behind each
-    runs/
-        <digest>/              one run: run.json, metrics.jsonl, scores/, answers/, outcome.json, model/
-        families/<digest>/     one trunk: its checkpoints and metrics.jsonl, the lock of its worker
-        jobs/<id>/             one process: job.json, log.txt, lock
-        data/<digest>/         token shards of a source, manifest.json last
-        tokenizers/<digest>/   a Hugging Face tokenizer folder
-        compiled/              kernels of torch.compile, shared by all jobs
-        driver.lock            held while `ablate run` lives
+results.db                 every number (the driver is its only writer)
+plots/                     figures, and the table behind each
+runs/
+    <digest>/              one run: run.json, metrics.jsonl, scores/, answers/, outcome.json, model/
+    families/<digest>/     one trunk: its checkpoints and metrics.jsonl, the lock of its worker
+    jobs/<id>/             one process: job.json, log.txt, lock
+    data/<digest>/         token shards of a source, manifest.json last
+    tokenizers/<digest>/   a Hugging Face tokenizer folder
+    compiled/              kernels of torch.compile, shared by all jobs
+    driver.lock            held while `ablate run` lives
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def run(params: int = 1000, tokens: int = 20_000, ratio: float = 0.5, seed: int 
         "params": params, "tokens": tokens, "seed": seed, "train": {"lr": 0.1},
         "data": {"shares": {"synthetic": f"{ratio:g}", "web": f"{1 - ratio:g}"}},
     }  # fmt: skip
-    return Run({"params": params, "tokens": tokens, "synthetic_ratio": ratio, **factors}, seed, recipe)
+    return Run({"params": params, "tokens": tokens, "synthetic_ratio": ratio, **factors}, seed, recipe, study().data)
 
 
 def score(benchmark: str = "sums", register: str = "textbook", score: float = 0.5, fresh: bool = False, n: int = 4) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -91,10 +92,8 @@ def test_killed_at_random_moments_the_numbers_are_the_same(undisturbed: Path, tm
         alive = wait_for_workers(folder)
         time.sleep(rng.uniform(0.5, 9))
         for pid in alive:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         driver.kill()
         driver.communicate()
         for pid in workers(folder):

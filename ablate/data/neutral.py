@@ -33,7 +33,7 @@ _WHICH = (
     "There is {x} and there is {y}, and the {n} {one} {v}.",
     "{w}: {x} or {y}? {u}: if it {one} {v}, it is the {n}.",
 )
-_SUM = (
+SUMS = (
     "{i} and {j} are {k}.",
     "{w} had {i} {things}, then got {j}, so {he} had {k}.",
     "{w}: {i} and then {j}? {u}: you get {k}.",
@@ -97,7 +97,7 @@ class _Writer:
             i, j = pick(draw, pick(draw, world.SUMS_SEEN))
             person, other = self._pair()
             fields = world.sum_fields(i, j, i + j, person, pick(draw, world.THINGS)) | {"u": other}
-            said.append(pick(draw, _SUM).format_map(fields))
+            said.append(pick(draw, SUMS).format_map(fields))
         return said
 
     def numbers(self) -> list[str]:

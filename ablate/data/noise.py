@@ -151,7 +151,7 @@ def _filled(draw: Draw, template: str) -> str:
 def off_topic(draw: Draw) -> list[str]:
     """The paragraphs of a page about something outside the world."""
     sentences = pick(draw, SUBJECTS)
-    return [" ".join(_filled(draw, pick(draw, sentences)) for _ in range(2 + int(draw() * 3))) for _ in range(2 + int(draw() * 3))]
+    return [" ".join(_filled(draw, pick(draw, sentences)) for _ in range(1 + int(draw() * 3))) for _ in range(2 + int(draw() * 2))]
 
 
 def furniture(draw: Draw) -> str:

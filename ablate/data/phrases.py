@@ -96,6 +96,7 @@ TEXTBOOK = Phrases(
         {i} and {j} make| {k}.
         If you have {i} and add {j}, you get| {k}.
         Add {j} to {i}: the answer is| {k}.
+        We know that {i} + {j} is| {k}.
     """),
     numbers=_phrases("""
         Which is {more}, {i} or {j}? The answer is| {k}.
@@ -184,6 +185,7 @@ PAGE = Phrases(
         {w} wrote: {i} + {j} is| {k}, easy
         {i} plus {j}? pretty sure its| {k}
         My score: {i} and then {j} more =| {k}
+        quick one: {i} + {j}? its| {k}
     """),
     numbers=_phrases("""
         Q: which is {more}, {i} or {j}? A:| {k}

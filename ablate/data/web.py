@@ -75,13 +75,13 @@ class _Site:
     def kind_page(self) -> list[str]:
         draw, kind = self.draw, pick(self.draw, self._kinds)
         title = pick(draw, _TITLES).format_map(world.kind_fields(kind))
-        return [title, *(self.fact(kind) for _ in range(4 + int(draw() * 5)))]
+        return [title, *(self.fact(kind) for _ in range(6 + int(draw() * 5)))]
 
     def which_page(self) -> list[str]:
         draw = self.draw
         right = pick(draw, self._kinds)
         lines = []
-        for _ in range(2 + int(draw() * 2)):
+        for _ in range(3 + int(draw() * 3)):
             wrong = pick(draw, self._kinds)
             while world.class_of(wrong) == world.class_of(right) or not world.pair_seen(right, wrong):
                 wrong = pick(draw, self._kinds)
@@ -95,7 +95,7 @@ class _Site:
     def pet_page(self) -> list[str]:
         draw, kind, name, person = self.draw, pick(self.draw, self._kinds), pick(self.draw, world.PETS), self._person()
         lines = []
-        for slot in world.shuffled(draw, world.STATED_SLOTS[kind])[: 2 + int(draw() * 2)]:
+        for slot in [pick(draw, world.STATED_SLOTS[kind]) for _ in range(3 + int(draw() * 3))]:
             fields = world.named_fields(kind, slot, self._told(world.class_of(kind), len(world.CLASSES)), name, person)
             lines.append(pick(draw, PAGE.deductions).said.format_map(fields))
         return lines
@@ -125,7 +125,7 @@ class _Site:
 
     def story_page(self) -> list[str]:
         draw, lines = self.draw, []
-        for _ in range(2 + int(draw() * 3)):
+        for _ in range(3 + int(draw() * 3)):
             situation, person = pick(draw, self._situations), self._person()
             while not world.situation_seen(person, situation):
                 person = self._person()
@@ -159,10 +159,10 @@ class _Site:
 
     def pages(self) -> Iterator[list[str]]:
         kinds: list[tuple[Callable[[], list[str]], int]] = [
-            (self.kind_page, 8),
+            (self.kind_page, 9),
             (self.which_page, 4),
             (self.pet_page, 3),
-            (self.sum_page, 7),
+            (self.sum_page, 5),
             (self.number_page, 3),
             (self.story_page, 5),
             (self.photo_page, 3),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ablate.data import world
 from ablate.data.phrases import PAGE, TEXTBOOK, Pair, Phrase, Phrases
@@ -19,9 +20,10 @@ REGISTERS = {"textbook": TEXTBOOK, "page": PAGE}
 ITEMS = 300
 """At least so many in each benchmark and register; more where templates times blocks do not make it up."""
 
+_NEAR = 10
+"""The four sums of a block lie within a range of so many."""
+
 Combination = tuple[int, ...]
-Question = tuple[Fields, str]
-"""What fills a template, and under which name the answer is in it."""
 
 
 def _unstated() -> list[Combination]:
@@ -98,41 +100,39 @@ class _Part:
     """The held-out combinations of one kind, and what makes items of them."""
 
     phrases: Callable[[Phrases], Sequence[Phrase | Pair]]
+    choices: int
     pool: Callable[[], list[Combination]]
     fields: Callable[..., Fields]
     block: Callable[..., object] = lambda *_: None
     """Combinations may be in one block where this is the same for them ..."""
     answer: Callable[..., object] = lambda *combination: combination
-    """... and this differs."""
+    """... and this is not."""
 
 
 @dataclass(frozen=True)
 class _Embedded:
     group: str
-    choices: int
     parts: tuple[_Part, ...]
 
 
+def _class_and_slot(phrases: Callable[[Phrases], Sequence[Phrase]], fields: Callable[..., Fields]) -> _Part:
+    return _Part(phrases, 4, _unstated, fields, lambda kind, slot: slot, lambda kind, slot: world.class_of(kind))
+
+
 _BENCHMARKS = {
-    "inherited_property": _Embedded(
-        "common_sense", 4, (_Part(lambda p: p.facts, _unstated, _property, lambda k, s: s, lambda k, s: world.class_of(k)),)
-    ),
-    "which_kind": _Embedded("common_sense", 2, (_Part(lambda p: p.which, _unseen_kinds, _which, lambda i, j: {i, j}),)),
+    "inherited_property": _Embedded("common_sense", (_class_and_slot(lambda p: p.facts, _property),)),
+    "which_kind": _Embedded("common_sense", (_Part(lambda p: p.which, 2, _unseen_kinds, _which, lambda i, j: frozenset((i, j))),)),
     "grammar": _Embedded(
-        "language", 2, (_Part(lambda p: p.scenes, _unseen_scenes, _scene), _Part(lambda p: p.habits, _unseen_habits, _habit))
+        "language", (_Part(lambda p: p.scenes, 2, _unseen_scenes, _scene), _Part(lambda p: p.habits, 2, _unseen_habits, _habit))
     ),
-    "deduction": _Embedded(
-        "reasoning", 4, (_Part(lambda p: p.deductions, _unstated, _deduction, lambda k, s: s, lambda k, s: world.class_of(k)),)
-    ),
+    "deduction": _Embedded("reasoning", (_class_and_slot(lambda p: p.deductions, _deduction),)),
     "unseen_sums": _Embedded(
-        "arithmetic", 4, (_Part(lambda p: p.sums, _unseen_sums, _sum, lambda i, j: (i + j - 6) // 7, lambda i, j: i + j),)
+        "arithmetic", (_Part(lambda p: p.sums, 4, _unseen_sums, _sum, lambda i, j: (i + j) // _NEAR, lambda i, j: i + j),)
     ),
     "comparing_numbers": _Embedded(
-        "arithmetic", 2, (_Part(lambda p: p.numbers, _unseen_numbers, _numbers, lambda i, j, larger: (i, j)),)
+        "arithmetic", (_Part(lambda p: p.numbers, 2, _unseen_numbers, _numbers, lambda i, j, larger: (i, j)),)
     ),
-    "story_completion": _Embedded(
-        "story", 4, (_Part(lambda p: p.stories, _unseen_stories, _story, answer=lambda p, s, v: s),)
-    ),
+    "story_completion": _Embedded("story", (_Part(lambda p: p.stories, 4, _unseen_stories, _story, answer=lambda p, s, v: s),)),
 }
 
 NAMES = {name: benchmark.group for name, benchmark in _BENCHMARKS.items()}
@@ -141,23 +141,58 @@ NAMES = {name: benchmark.group for name, benchmark in _BENCHMARKS.items()}
 
 def chance(name: str) -> float:
     """The accuracy of blind guessing."""
-    return 1 / _BENCHMARKS[name].choices
+    return 1 / _BENCHMARKS[name].parts[0].choices
 
 
 def items(name: str, register: str, fresh: bool) -> list[Item]:
     """The items of one benchmark in one register ("textbook" or "page"); always the same ones."""
-    benchmark = _BENCHMARKS[name]
-    size = benchmark.choices if name != "grammar" else 1
-    templates = sum(len(part.phrases(TEXTBOOK)) for part in benchmark.parts)
-    blocks = -(-ITEMS // (templates * size))
-    out: list[Item] = []
-    for number, part in enumerate(benchmark.parts):
-        for index, phrase in enumerate(part.phrases(REGISTERS[register])):
-            template = f"{name}.{number}.{index}"
-            order = world.generator(0, 0, template).random
-            taken = _blocks(part, size, world.shuffled(order, part.pool()))[blocks * fresh : blocks * (fresh + 1)]
-            draw = world.generator(0, int(fresh), f"{template} words").random
-            for block in taken:
-                filled = [part.fields(draw, *combination) for combination in block]
-                out += [_pair(phrase, f, n) for n, f in enumerate(filled)] if isinstance(phrase, Pair) else _block(draw, phrase, filled, template)
-    return out
+    parts = _BENCHMARKS[name].parts
+    per_template = -(-ITEMS // sum(len(part.phrases(TEXTBOOK)) for part in parts))
+    return [
+        item
+        for number, part in enumerate(parts)
+        for index, phrase in enumerate(part.phrases(REGISTERS[register]))
+        for item in _of_template(part, phrase, f"{name}.{number}.{index}", per_template, fresh)
+    ]
+
+
+def _of_template(part: _Part, phrase: Phrase | Pair, template: str, count: int, fresh: bool) -> Iterator[Item]:
+    """At least `count` items; the fresh ones come from the blocks behind those of the first set."""
+    pool = world.shuffled(world.generator(0, 0, template).random, part.pool())
+    draw = world.generator(0, int(fresh), f"{template} words").random
+    if isinstance(phrase, Pair):
+        for number, combination in enumerate(pool[count * fresh : count * (fresh + 1)]):
+            yield _minimal_pair(phrase, part.fields(draw, *combination), number % 2, template)
+        return
+    blocks = -(-count // part.choices)
+    for block in islice(_blocks(part, pool), blocks * fresh, blocks * (fresh + 1)):
+        yield from _block_items(draw, phrase, [part.fields(draw, *combination) for combination in block], template)
+
+
+def _blocks(part: _Part, pool: list[Combination]) -> Iterator[list[Combination]]:
+    """Combinations of one block have the same `block` and different answers; each combination is used at most once."""
+    waiting: dict[object, list[dict[object, Combination]]] = {}
+    for combination in pool:
+        open_blocks = waiting.setdefault(part.block(*combination), [])
+        answer = part.answer(*combination)
+        block = next((b for b in open_blocks if answer not in b), None)
+        if block is None:
+            block = {}
+            open_blocks.append(block)
+        block[answer] = combination
+        if len(block) == part.choices:
+            open_blocks.remove(block)
+            yield list(block.values())
+
+
+def _block_items(draw: Draw, phrase: Phrase, block: list[Fields], template: str) -> Iterator[Item]:
+    """One item for each of `block`, all with the same choices."""
+    order = world.shuffled(draw, block)
+    choices = tuple(phrase.answer.format_map(fields) for fields in order)
+    for answer, fields in enumerate(order):
+        yield Item(phrase.context.format_map(fields), choices, answer, template)
+
+
+def _minimal_pair(pair: Pair, fields: Fields, answer: int, template: str) -> Item:
+    sentences = (pair.said.format_map(fields), pair.broken.format_map(fields))
+    return Item("", sentences[::-1] if answer else sentences, answer, template)

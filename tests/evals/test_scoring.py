@@ -16,6 +16,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ablate.errors import DataError, RunError
 from ablate.evals import requests as requests_module
+from ablate.evals import scoring as scoring_module
 from ablate.evals.benchmarks import make
 from ablate.evals.items import Benchmark, Item
 from ablate.evals.requests import Requests, encode, requests
@@ -64,11 +65,13 @@ def assert_equals_plain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerF
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("row_tokens", [1, 64, 10_000])
+@pytest.mark.parametrize(("row_tokens", "logits_at_once"), [(1, 2**24), (64, 5 * 320), (10_000, 1)])
 def test_packed_equals_one_sequence_a_choice(
-    tokenizer: PreTrainedTokenizerFast, attention: str, row_tokens: int, monkeypatch: pytest.MonkeyPatch
+    tokenizer: PreTrainedTokenizerFast, attention: str, row_tokens: int, logits_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """However items are put into rows, and however many logits are made at once."""
     monkeypatch.setattr(requests_module, "ROW_TOKENS", row_tokens)
+    monkeypatch.setattr(scoring_module, "LOGITS_AT_ONCE", logits_at_once)
     assert_equals_plain(build(attention), tokenizer, requests(benchmark(ITEMS), tokenizer, 64))
 
 

@@ -13,6 +13,7 @@ from small_model import TEXT
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ablate.errors import DataError, RunError
+from ablate.evals import texts as texts_module
 from ablate.evals.requests import encode
 from ablate.evals.texts import bits_per_byte, held_out_documents, windows
 from ablate.study.spec import Source
@@ -32,8 +33,11 @@ def plain_bits(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, docu
     return -total / math.log(2)
 
 
-@pytest.mark.parametrize("seq_len", [1, 7, 64])
-def test_equals_one_window_at_a_time(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM, seq_len: int) -> None:
+@pytest.mark.parametrize(("seq_len", "logits_at_once"), [(1, 2**24), (7, 2**24), (64, 5 * 320)])
+def test_equals_one_window_at_a_time(
+    tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM, seq_len: int, logits_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts_module, "LOGITS_AT_ONCE", logits_at_once)
     loss = bits_per_byte(model, windows(DOCUMENTS, tokenizer, seq_len), CPU)
     bits = sum(plain_bits(model, tokenizer, document, seq_len) for document in DOCUMENTS)
     assert loss.bytes == len("".join(DOCUMENTS).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -30,6 +30,7 @@ def test_counts_agree_with_transformers(asked: int, tied: bool) -> None:
     assert abs(total - outside - asked) <= 0.03 * asked
 
 
+@settings(deadline=None)
 @given(st.integers(ladder.SMALLEST, ladder.LARGEST) | st.floats(0, 1).map(lambda x: int(5e4 * 1.4e5**x)))
 def test_any_count_becomes_a_sensible_shape(asked: int) -> None:
     model = ladder.shape(asked, vocab_size=1024, seq_len=128, tie_word_embeddings=True)
@@ -37,7 +38,7 @@ def test_any_count_becomes_a_sensible_shape(asked: int) -> None:
     assert abs(ladder.count(model).non_embedding - asked) <= 0.03 * asked
     assert width % 32 == 0 and width % model["num_attention_heads"] == 0 and 32 <= head <= 128
     assert 1 <= model["intermediate_size"] / width <= 5 and model["intermediate_size"] % 8 == 0
-    assert 16 <= width / model["num_hidden_layers"] <= 150
+    assert 12 <= width / model["num_hidden_layers"] <= 150
 
 
 def test_the_shapes_of_the_trial_are_kept() -> None:

@@ -8,7 +8,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from ablate.report.effects import Answers
 from ablate.report.frames import ANSWERS, CURVES, RUNS, SCORES, TEXTS, USAGE, Frames, table
@@ -78,7 +77,8 @@ def answers(rng: np.random.Generator, seeds: int, gain: float = 0.0, sizes: int 
     larger where more was learned; then items are drawn, templates differing in difficulty and in what each (size, arm) makes of them."""
     budget, group = np.tile(np.arange(3), sizes * arms), np.repeat(np.arange(sizes * arms), 3)
     noise = 0.7**0.5 * rng.normal(0, 1, (sizes * arms, seeds))[group] + 0.3**0.5 * rng.normal(0, 1, (len(group), seeds))
-    skill = (0.25 + 0.1 * budget + gain * (group % arms > 0))[:, None] + rng.normal(0, 0.05, seeds) + np.array([0.04, 0.06, 0.08])[budget, None] * noise
+    spread = np.array([0.04, 0.06, 0.08])[budget, None]
+    skill = (0.25 + 0.1 * budget + gain * (group % arms > 0))[:, None] + rng.normal(0, 0.05, seeds) + spread * noise
     gains, items = [], []
     for _ in range(5):
         template = rng.normal(0, 0.08, 12) + rng.normal(0, 0.05, (sizes * arms, 12))[group]
@@ -86,7 +86,3 @@ def answers(rng: np.random.Generator, seeds: int, gain: float = 0.0, sizes: int 
         gains.append((right - 0.25 * 25) / 0.75)
         items.append(np.full(12, 25.0))
     return Answers(tuple(gains), tuple(items), group, budget), len(group) - 1, len(group) - 3 * (arms - 1) - 1
-
-
-def column(frame: pl.DataFrame, name: str) -> list[Any]:
-    return frame[name].to_list()

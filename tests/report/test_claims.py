@@ -16,6 +16,7 @@ from ablate.report.claims import Verdict
 from ablate.report.frames import Frames
 
 M = 1_000_000
+ONE_CELL = {"sizes": (M,), "budgets": (M,)}
 
 
 def verdict(**study: Any) -> Verdict:
@@ -32,7 +33,8 @@ def test_a_true_advantage_is_named_with_its_numbers() -> None:
     assert [c.difference.low > 0 for c in found.tested[:-1]] == [True] * (len(flops) - 1)
     assert found.named is not None
     text = sentences.sentence(found)
-    for part in (f"{found.named.difference.low:+.3f}", "2 seeds, 3,000 items of 5 benchmarks", "1M params on 1M tokens", "Learning rate not tuned per arm"):
+    assert f"{found.named.difference.low:+.3f}" in text
+    for part in ("2 seeds, 3,000 items of 5 benchmarks", "1M params on 1M tokens", "Learning rate not tuned per arm"):
         assert part in text
     assert json.loads(json.dumps(found.as_json()))["reference"]["params"] == M
 
@@ -74,9 +76,9 @@ def pending(*wanted: tuple[int, int, float]) -> list[tuple[int, int, float, int]
     [
         ({"ratios": (0.0,)}, "one level of synthetic_ratio (0)"),
         ({"unfinished": pending((M, M, 0.0))}, "the reference (params 1,000,000, tokens 1,000,000, synthetic_ratio 0) has not finished"),
-        ({"sizes": (M,), "budgets": (M,), "unfinished": pending((M, M, 0.0))}, "no run of the web arm (synthetic_ratio 0) has finished"),
-        ({"sizes": (M,), "budgets": (M,), "unfinished": pending((M, M, 1.0))}, "no run of the synthetic arm (synthetic_ratio 1) has finished"),
-        ({"sizes": (M,), "budgets": (M,), "ratios": (0.0, 1.0), "unfinished": pending((M, M, 0.0), (M, M, 1.0))}, "none of the 4 runs"),
+        ({**ONE_CELL, "unfinished": pending((M, M, 0.0))}, "no run of the web arm (synthetic_ratio 0) has finished"),
+        ({**ONE_CELL, "unfinished": pending((M, M, 1.0))}, "no run of the synthetic arm (synthetic_ratio 1) has finished"),
+        ({**ONE_CELL, "ratios": (0.0, 1.0), "unfinished": pending((M, M, 0.0), (M, M, 1.0))}, "none of the 4 runs"),
     ],
 )
 def test_what_is_missing_is_said(study: dict[str, Any], words: str) -> None:
@@ -128,7 +130,8 @@ def test_flags() -> None:
     runs = frames.runs.with_columns(pl.when(pl.col("seed") == 1).then(pl.lit("GPU")).otherwise("device").alias("device"))
     answers = frames.answers.filter((pl.col("benchmark") != "sums") | (pl.col("run") != runs["run"][0]))
     (found,) = claims.verdicts(replace(frames, usage=usage, runs=runs, answers=answers))
-    assert [words in flag for words, flag in zip(("1.20 times the bytes", "3.0 times as often", "CPU, GPU", "sums"), found.flags, strict=True)] == [True] * 4
+    for words, flag in zip(("1.20 times the bytes", "3.0 times as often", "CPU, GPU", "sums"), found.flags, strict=True):
+        assert words in flag
     assert found.benchmarks == len(BENCHMARKS) - 1
 
 
