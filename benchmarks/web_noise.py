@@ -26,14 +26,19 @@ _ADVERT = re.compile(
     r"|best price|affiliate|subscribe now",
     re.IGNORECASE,
 )
-_COMMENT = re.compile(r"\b(reply|report abuse|permalink)\b|\b(says|wrote|said):|\bposted by\b|\d+ (comments|replies)\b|^comments\b", re.IGNORECASE | re.M)
+_COMMENT = re.compile(
+    r"\b(reply|report abuse|permalink)\b|\b(says|wrote|said):|\bposted by\b|\d+ (comments|replies)\b|^comments\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 _BROKEN = re.compile(r"(\.\.\.|…|\[…\]|read more|continue reading|more »)\W*$", re.IGNORECASE)
 _ENDED = re.compile(r"[.!?:;\"'”’)\]]$")
 _KNOWN_SLIPS = frozenset(
-    "teh recieve recieved definately seperate occured untill wich thier alot becuase beleive goverment enviroment tommorow wierd "
-    "accomodate acheive begining calender commited completly concious embarass existance finaly foward freind happend immediatly "
-    "independant knowlege liason neccessary noticable occassion occurence publically realy refered remeber succesful suprise "
-    "tendancy truely usefull writting adress agressive apparant arguement basicly buisness collegue experiance familar garantee".split()
+    """
+    teh recieve recieved definately seperate occured untill wich thier alot becuase beleive goverment enviroment tommorow wierd
+    accomodate acheive begining calender commited completly concious embarass existance finaly foward freind happend immediatly
+    independant knowlege liason neccessary noticable occassion occurence publically realy refered remeber succesful suprise
+    tendancy truely usefull writting adress agressive apparant arguement basicly buisness collegue experiance familar garantee
+    """.split()  # noqa: SIM905
 )
 
 
@@ -99,15 +104,14 @@ def slips(word: str) -> set[str]:
 
 
 def typos(texts: Iterable[str], reference: Iterable[str]) -> tuple[float, float]:
-    """(share of words on a list of well-known misspellings, share of unknown words one slip away from a common word).
-
-    The first is far too low, the second too high (names, rare words): the truth lies between.
+    """(share of words of four letters or more on a list of well-known misspellings, share that are unknown to the books and
+    one slip away from a word they use). The first is far too low, the second too high (rare words): the truth lies between.
     """
     common = Counter(word for text in reference for word in re.findall(r"[a-z]{4,}", text.lower()))
     found = Counter(word for text in texts for word in re.findall(r"(?<![\w'’.-])[a-z]{4,}(?![\w'’-])", text))
     total = sum(found.values())
     known = sum(n for word, n in found.items() if word in _KNOWN_SLIPS)
-    one_off = sum(n for word, n in found.items() if n <= 2 and word not in common and any(common[s] >= 50 for s in slips(word)))
+    one_off = sum(n for word, n in found.items() if n <= 2 and word not in common and any(common[s] >= 5 for s in slips(word)))
     return known / total, one_off / total
 
 
@@ -140,13 +144,12 @@ def main(folder: Path) -> None:
     judged = rows(folder / "dclm_human_quality_a.jsonl.gz")
     dclm = [str(r["text"]) for r in judged]
     c4 = [str(r["text"]) for r in rows(folder / "c4_noisy_web_a.jsonl.gz")]
-    books = [str(v) for name in ("openstax_biology", "openstax_psychology", "synthetic_textbooks_gpt4_a")
-             for r in rows(folder / f"{name}.jsonl.gz") for v in r.values()]  # fmt: skip
-    books.append(gzip.open(folder / "wikitext2_valid.txt.gz", "rt", encoding="utf-8").read())
+    names = ("openstax_biology", "openstax_psychology", "synthetic_textbooks_gpt4_a", "tinystories_train_head")
+    books = [str(value) for name in names for row in rows(folder / f"{name}.jsonl.gz") for value in row.values()]
 
     share, chars = furniture(news)
     print(f"boilerplate  {share:.3f} of the lines, {chars:.3f} of the characters of {len(news)} news pages")
-    samples = {"raw news pages": raw, "raw pages (trafilatura)": crawl, "raw pages (readability)": blogs, "DCLM documents": dclm, "C4 pages": c4}
+    samples = {"news pages": raw, "pages (trafilatura)": crawl, "pages (readability)": blogs, "DCLM documents": dclm, "C4 pages": c4}
     for name, texts in samples.items():
         known, one_off = typos(texts, books)
         marked, unmarked = broken(texts)
@@ -156,7 +159,8 @@ def main(folder: Path) -> None:
             f"{name} ({len(texts)}): {by_line}comments {threads(texts):.3f}  typos {known:.5f} to {one_off:.5f}  "
             f"near copies {near_copies(texts):.3f}  exponent of the kinds {tail(texts):.2f}"
         )
-    print(f"off topic    not measurable; {sum(r['label'] == 0 for r in judged) / len(judged):.3f} of the DCLM documents were judged not good")
+    bad = sum(r["label"] == 0 for r in judged) / len(judged)
+    print(f"off topic    not measurable; {bad:.3f} of the DCLM documents were judged not good")
     print("mistakes     not measurable without a judge of facts")
 
 

@@ -65,8 +65,7 @@ class _Writer:
         return int(self.draw() * len(world.KINDS))
 
     def _pair(self) -> tuple[str, str]:
-        first, second = int(self.draw() * len(world.PEOPLE)), int(self.draw() * (len(world.PEOPLE) - 1))
-        return world.PEOPLE[first], world.PEOPLE[(first + 1 + second) % len(world.PEOPLE)]
+        return world.two_people(self.draw)
 
     def entry(self, kind: int) -> str:
         draw = self.draw
@@ -101,9 +100,8 @@ class _Writer:
         return said
 
     def numbers(self) -> list[str]:
-        draw, i, j = self.draw, 0, 0
-        while i == j or not world.numbers_seen(i, j):
-            i, j = 1 + int(draw() * world.LARGEST_NUMBER), 1 + int(draw() * world.LARGEST_NUMBER)
+        draw = self.draw
+        i, j = world.two_numbers(draw)
         return [pick(draw, _NUMBER).format_map(world.number_fields(i, j, draw() < 0.5, *self._pair(), pick(draw, world.THINGS)))]
 
     def story(self) -> list[str]:
@@ -127,7 +125,7 @@ class _Writer:
 
 
 def documents(seed: int, stream: int) -> Iterator[str]:
-    """Unlimited notes of one to three topics, one a line."""
+    """Unlimited notes of two to four topics, one a line."""
     writer = _Writer(world.generator(seed, stream, "neutral").random)
     topics: list[tuple[Callable[[], list[str]], int]] = [
         (writer.entries, 6),
@@ -141,5 +139,5 @@ def documents(seed: int, stream: int) -> Iterator[str]:
     ]
     table = [topic for topic, weight in topics for _ in range(weight)]
     while True:
-        notes = (pick(writer.draw, table)() for _ in range(1 + int(writer.draw() * 3)))
+        notes = (pick(writer.draw, table)() for _ in range(2 + int(writer.draw() * 3)))
         yield "\n".join(" ".join(note) for note in notes)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ablate.data.world import Fields
-
 
 class Phrase:
     """A template whose answer can be asked for."""

@@ -8,14 +8,9 @@ from ablate.data import world
 from ablate.data.phrases import TEXTBOOK
 from ablate.data.world import Draw, pick
 
-_CLASS_FACTS = (
-    "{Cs} {many} {v}.",
-    "Every {c} {one} {v}.",
-    "All {cs} {many} {v}.",
-    "We know that {cs} {many} {v}.",
-    "{Ac} {one} {v}.",
-    "Any {c} {one} {v}.",
-    "{S} and other {cs} {many} {v}.",
+_SIBLINGS = (
+    "{S} and {t} are {cs}, and both {many} {v}.",
+    "Like {t}, {s} {many} {v}.",
 )
 _MEMBERSHIP = (
     "{A} is {ac}.",
@@ -31,6 +26,7 @@ _WORKED = (
     "{Cs} {many} {v}. {A} is {ac}. So {a} {one} {v}.",
     "Why do we say that {a} {one} {v}? Because it is {ac}, and every {c} {one} {v}.",
     "{S} are {cs}. Since {cs} {many} {v}, {s} {many} {v} too.",
+    "{S} and other {cs} {many} {v}.",
 )
 _WORKED_NAMED = (
     "{p} is {a}. {A} is {ac}. {Cs} {many} {v}. So {p} {one} {v}.",
@@ -64,6 +60,7 @@ class _Book:
         self.draw = draw
         self._kinds = self._dealt(len(world.KINDS))
         self._named = self._dealt(len(world.KINDS))
+        self._classes = self._dealt(len(world.CLASSES))
         self._asked = self._dealt(len(world.KINDS))
         self._situations = self._dealt(len(world.SITUATIONS))
         self._causes = self._dealt(len(world.CAUSES))
@@ -87,19 +84,22 @@ class _Book:
         for slot in world.shuffled(draw, world.STATED_SLOTS[kind]):
             fields = world.fact_fields(kind, slot, group)
             said.append(pick(draw, TEXTBOOK.facts).said.format_map(fields))
-            if draw() < 0.3:
+            if draw() < 0.4:
                 said.append(pick(draw, _WORKED).format_map(fields))
         if draw() < 0.5:
             said.append(self._scene(kind))
         return " ".join(said)
 
     def class_lesson(self) -> str:
-        """The four properties of a class and some of its kinds."""
-        draw, group = self.draw, int(self.draw() * len(world.CLASSES))
+        """The four properties of a class, some of its kinds, and something that two of them share."""
+        draw, group = self.draw, next(self._classes)
         first = group * world.KINDS_PER_CLASS
         members = world.shuffled(draw, range(first, first + world.KINDS_PER_CLASS))[:4]
-        said = [pick(draw, _CLASS_FACTS).format_map(world.fact_fields(first, slot, group)) for slot in world.shuffled(draw, range(4))]
-        said += [pick(draw, _MEMBERSHIP).format_map(world.kind_fields(kind)) for kind in members]
+        said = [pick(draw, TEXTBOOK.facts).said.format_map(world.class_fields(group, slot, group)) for slot in range(4)]
+        said += [pick(draw, _MEMBERSHIP).format_map(world.kind_fields(kind)) for kind in members[:3]]
+        shared = set(world.STATED_SLOTS[members[0]]) & set(world.STATED_SLOTS[members[3]])
+        fields = world.fact_fields(members[0], pick(draw, sorted(shared)), group)
+        said.append(pick(draw, _SIBLINGS).format_map(fields | {"t": world.kind_fields(members[3])["s"]}))
         return " ".join(world.shuffled(draw, said))
 
     def which_lesson(self) -> str:
@@ -134,10 +134,8 @@ class _Book:
     def number_lesson(self) -> str:
         draw, said = self.draw, []
         for _ in range(3):
-            i = j = 0
-            while i == j or not world.numbers_seen(i, j):
-                i, j = 1 + int(draw() * world.LARGEST_NUMBER), 1 + int(draw() * world.LARGEST_NUMBER)
-            fields = world.number_fields(i, j, draw() < 0.5, self._person(), self._person(), pick(draw, world.THINGS))
+            i, j = world.two_numbers(draw)
+            fields = world.number_fields(i, j, draw() < 0.5, *world.two_people(draw), pick(draw, world.THINGS))
             said.append(pick(draw, TEXTBOOK.numbers).said.format_map(fields))
             if draw() < 0.4:
                 said.append(pick(draw, _ORDERED).format(i=min(i, j), j=max(i, j)))
@@ -146,12 +144,11 @@ class _Book:
     def story(self) -> str:
         draw, said = self.draw, []
         for _ in range(2):
-            situation, person = next(self._situations), self._person()
+            situation, (person, other) = next(self._situations), world.two_people(draw)
             while not world.situation_seen(person, situation):
-                person = self._person()
-            fields = world.story_fields(
-                person, self._person(), pick(draw, world.PLACES), situation, situation, int(draw() * 2), pick(draw, world.WEATHER)
-            )
+                person, other = world.two_people(draw)
+            place, variant, weather = pick(draw, world.PLACES), int(draw() * 2), pick(draw, world.WEATHER)
+            fields = world.story_fields(person, other, place, situation, situation, variant, weather)
             said.append(pick(draw, TEXTBOOK.stories).said.format_map(fields))
         return " ".join(said)
 
@@ -183,14 +180,14 @@ def documents(seed: int, stream: int) -> Iterator[str]:
     """Unlimited lessons, each of one topic."""
     book = _Book(world.generator(seed, stream, "textbook").random)
     lessons: list[tuple[Callable[[], str], int]] = [
-        (book.kind_lesson, 7),
-        (book.class_lesson, 1),
+        (book.kind_lesson, 8),
+        (book.class_lesson, 3),
         (book.which_lesson, 4),
         (book.deduction_lesson, 3),
-        (book.sum_lesson, 7),
+        (book.sum_lesson, 6),
         (book.number_lesson, 3),
         (book.story, 5),
-        (book.scene_lesson, 3),
+        (book.scene_lesson, 2),
         (book.cause_lesson, 1),
     ]
     table = [lesson for lesson, weight in lessons for _ in range(weight)]

@@ -33,7 +33,8 @@ _KEPT = 64
 
 
 class _Site:
-    """One stream's pages before the noise, as lists of paragraphs; statements may be mistaken."""
+    """One stream's pages before the noise, as lists of paragraphs. Statements may be mistaken; where the right one is on the
+    same page, it contradicts itself."""
 
     def __init__(self, draw: Draw, slip: Draw, noise: Noise) -> None:
         self.draw = draw
@@ -65,17 +66,23 @@ class _Site:
     def fact(self, kind: int) -> str:
         """One stated property of the kind, or what class it is of."""
         draw, slot = self.draw, pick(self.draw, world.STATED_SLOTS[kind])
-        lines = _CLASS_LINES if draw() < 0.3 else None
-        told = self._told(world.class_of(kind), len(world.CLASSES))
-        fields = world.fact_fields(kind, slot, told)
-        if lines is None:
-            return pick(draw, PAGE.facts).said.format_map(fields)
-        return pick(draw, lines).format_map(fields)
+        fields = world.fact_fields(kind, slot, self._told(world.class_of(kind), len(world.CLASSES)))
+        template = pick(draw, _CLASS_LINES) if draw() < 0.3 else pick(draw, PAGE.facts).said
+        return template.format_map(fields)
 
     def kind_page(self) -> list[str]:
         draw, kind = self.draw, pick(self.draw, self._kinds)
         title = pick(draw, _TITLES).format_map(world.kind_fields(kind))
         return [title, *(self.fact(kind) for _ in range(6 + int(draw() * 5)))]
+
+    def class_page(self) -> list[str]:
+        """What is said of a whole class: that of the kind the page would have been about."""
+        draw, group = self.draw, world.class_of(pick(self.draw, self._kinds))
+        lines = []
+        for _ in range(4 + int(draw() * 4)):
+            fields = world.class_fields(group, int(draw() * len(world.SLOTS)), self._told(group, len(world.CLASSES)))
+            lines.append(pick(draw, PAGE.facts).said.format_map(fields))
+        return lines
 
     def which_page(self) -> list[str]:
         draw = self.draw
@@ -112,10 +119,8 @@ class _Site:
     def number_page(self) -> list[str]:
         draw, lines = self.draw, []
         for _ in range(3 + int(draw() * 2)):
-            i = j = 0
-            while i == j or not world.numbers_seen(i, j):
-                i, j = 1 + int(draw() * world.LARGEST_NUMBER), 1 + int(draw() * world.LARGEST_NUMBER)
-            fields = world.number_fields(i, j, draw() < 0.5, self._person(), self._person(), pick(draw, world.THINGS))
+            i, j = world.two_numbers(draw)
+            fields = world.number_fields(i, j, draw() < 0.5, *world.two_people(draw), pick(draw, world.THINGS))
             if self._told(0, 2):
                 fields = fields | {"k": fields["o"], "i": fields["j"], "j": fields["i"]}
             lines.append(pick(draw, PAGE.numbers).said.format_map(fields))
@@ -126,17 +131,18 @@ class _Site:
     def story_page(self) -> list[str]:
         draw, lines = self.draw, []
         for _ in range(3 + int(draw() * 3)):
-            situation, person = pick(draw, self._situations), self._person()
+            situation, (person, other) = pick(draw, self._situations), world.two_people(draw)
             while not world.situation_seen(person, situation):
-                person = self._person()
+                person, other = world.two_people(draw)
             told = self._told(situation, len(world.SITUATIONS))
             place, variant, weather = pick(draw, world.PLACES), int(draw() * 2), pick(draw, world.WEATHER)
-            fields = world.story_fields(person, self._person(), place, situation, told, variant, weather)
+            fields = world.story_fields(person, other, place, situation, told, variant, weather)
             lines.append(pick(draw, PAGE.stories).said.format_map(fields))
         return lines
 
     def photo_page(self) -> list[str]:
-        draw, lines = self.draw, []
+        draw = self.draw
+        lines: list[str] = []
         wanted = 3 + int(draw() * 3)
         while len(lines) < wanted:
             kind, place, person = pick(draw, self._kinds), pick(draw, world.PLACES), self._person()
@@ -160,6 +166,7 @@ class _Site:
     def pages(self) -> Iterator[list[str]]:
         kinds: list[tuple[Callable[[], list[str]], int]] = [
             (self.kind_page, 9),
+            (self.class_page, 2),
             (self.which_page, 4),
             (self.pet_page, 3),
             (self.sum_page, 5),
@@ -190,9 +197,8 @@ def _written(site: _Site, draws: dict[str, Draw], noise: Noise) -> Iterator[list
 
 def _thread(draw: Draw, lines: list[str]) -> list[str]:
     """Comments under a page: chatter, and quotes of what it said."""
-    return [
-        f"{pick(draw, world.PEOPLE)} says: > {pick(draw, lines)}" if draw() < 0.3 else junk.chatter(draw) for _ in range(2 + int(draw() * 4))
-    ]
+    count = 2 + int(draw() * 4)
+    return [f"{pick(draw, world.PEOPLE)} says: > {pick(draw, lines)}" if draw() < 0.3 else junk.chatter(draw) for _ in range(count)]
 
 
 def _near_copy(draw: Draw, page: list[str]) -> list[str]:
@@ -209,8 +215,7 @@ def _framed(draws: dict[str, Draw], noise: Noise, lines: list[str]) -> list[str]
     if not noise.boilerplate:
         return lines
     if noise.boilerplate == 1:
-        lines = [junk.furniture(draws["boilerplate"]) for _ in lines]
-        return lines
+        return [junk.furniture(draws["boilerplate"]) for _ in lines]
     return _with_furniture(draws["boilerplate"], lines, noise.boilerplate)
 
 

@@ -195,6 +195,20 @@ def shuffled(draw: Draw, options: Sequence[T]) -> list[T]:
     return out
 
 
+def two_people(draw: Draw) -> tuple[str, str]:
+    """Two different ones."""
+    first, step = int(draw() * len(PEOPLE)), 1 + int(draw() * (len(PEOPLE) - 1))
+    return PEOPLE[first], PEOPLE[(first + step) % len(PEOPLE)]
+
+
+def two_numbers(draw: Draw) -> tuple[int, int]:
+    """Two different ones that the corpora may compare."""
+    while True:
+        i, j = 1 + int(draw() * LARGEST_NUMBER), 1 + int(draw() * LARGEST_NUMBER)
+        if i != j and numbers_seen(i, j):
+            return i, j
+
+
 def zipf(count: int, exponent: float) -> list[int]:
     """A table to `pick` ranks 0..count-1 from with Zipf's weights; whole numbers, so no machine's `pow` can change a byte."""
     weights = [max(1, int(2000 * (rank + 1) ** -exponent + 0.5)) for rank in range(count)]
@@ -216,7 +230,10 @@ def a(noun: str) -> str:
 @cache
 def kind_fields(kind: int) -> Fields:
     """`{n}` robin, `{s}` robins, `{a}` a robin, `{c}` bird, `{cs}` birds, `{ac}` a bird; capitalised where the name is."""
-    name, group = KINDS[kind], CLASSES[class_of(kind)]
+    return _noun_fields(KINDS[kind], CLASSES[class_of(kind)])
+
+
+def _noun_fields(name: str, group: str) -> Fields:
     words = {"n": name, "s": plural(name), "a": a(name), "c": group, "cs": plural(group), "ac": a(group)}
     return words | {key.capitalize(): value[0].upper() + value[1:] for key, value in words.items()}
 
@@ -224,7 +241,17 @@ def kind_fields(kind: int) -> Fields:
 @cache
 def fact_fields(kind: int, slot: int, told: int) -> Fields:
     """`kind_fields` and what is said of it: `{one}` has, `{many}` have, `{v}` the property of class `told` (its own: the truth)."""
-    words, said = kind_fields(kind), SLOTS[slot]
+    return _fact_fields(kind_fields(kind), slot, told)
+
+
+@cache
+def class_fields(group: int, slot: int, told: int) -> Fields:
+    """The same with the class itself as what is spoken of: a bird has feathers."""
+    return _fact_fields(_noun_fields(CLASSES[group], CLASSES[group]), slot, told)
+
+
+def _fact_fields(words: Fields, slot: int, told: int) -> Fields:
+    said = SLOTS[slot]
     asked = {"q1": said.ask_one.format(**words), "qs": said.ask_many.format(**words)}
     asked |= {key.capitalize(): value[0].upper() + value[1:] for key, value in asked.items()}
     return words | asked | {"one": said.one, "many": said.many, "label": said.label, "v": PROPERTIES[told][slot]}

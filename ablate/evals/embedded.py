@@ -62,8 +62,7 @@ def _unseen_numbers() -> list[Combination]:
 
 
 def _numbers(draw: Draw, i: int, j: int, larger: int) -> Fields:
-    person, other = world.shuffled(draw, world.PEOPLE)[:2]
-    return world.number_fields(i, j, bool(larger), person, other, pick(draw, world.THINGS))
+    return world.number_fields(i, j, bool(larger), *world.two_people(draw), pick(draw, world.THINGS))
 
 
 def _unseen_stories() -> list[Combination]:

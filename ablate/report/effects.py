@@ -6,7 +6,7 @@ A cell is a mean over seeds; two cells are compared on the seeds and items they 
 - n ≥ 5, `bootstrap`: seeds are resampled as clusters (all runs of a seed together) and, within each benchmark, templates;
   both at once is the pigeonhole bootstrap, which errs on the wide side (Owen 2007, "The pigeonhole bootstrap", AoAS 1:386).
   A percentile interval over few clusters is too narrow by √((n-1)/n) and by normal instead of t quantiles: its levels
-  are widened as in Hesterberg 2015, "What teachers should know about the bootstrap", Am. Stat. 69:371, section 3.2.
+  are widened as in Hesterberg 2015, "What teachers should know about the bootstrap", Am. Stat. 69:371.
 - 2 ≤ n ≤ 4, `blocks`: a randomised-block analysis (`block_variance`) plus the item part, each with Student's t on
   its own degrees of freedom (`_half_width`).
 - n = 1, `items`: the item part alone; says nothing about another seed.
@@ -50,6 +50,17 @@ class Answers:
         """[cells, seeds]: the mean over benchmarks of the chance-corrected accuracy."""
         means = [g.sum(axis=2) / n.sum() for g, n in zip(self.gains, self.items, strict=True)]
         return np.asarray(np.mean(means, axis=0), dtype=np.float64)
+
+    @cached_property
+    def seed_variances(self) -> list[Variance] | None:
+        """`block_variance` for each cell: pooled over the cells of its token budget, or over all cells where that budget leaves
+        less than half the degrees of freedom (a ragged grid, a study that still runs). None where seeds do not repeat."""
+        overall = block_variance(self.scores, self.groups)
+        if overall is None:
+            return None
+        pooled = {b: block_variance(self.scores[self.budgets == b], self.groups[self.budgets == b]) for b in set(self.budgets.tolist())}
+        chosen = {b: own if own is not None and own.df >= overall.df / 2 else overall for b, own in pooled.items()}
+        return [chosen[b] for b in self.budgets.tolist()]
 
     def seeds_of(self, *cells: int) -> NDArray[np.int64]:
         """The seeds at which all these cells have a run."""
@@ -99,21 +110,6 @@ def block_variance(scores: Floats, groups: NDArray[np.int64]) -> Variance | None
     return Variance(squares / (per_group * df), df)
 
 
-def _seed_parts(answers: Answers, cells: Sequence[int]) -> list[Variance] | None:
-    """`block_variance` for each of `cells`: pooled over the cells of its token budget, or over all cells where that budget
-    leaves less than half the degrees of freedom (a ragged grid, a study that still runs)."""
-    scores = answers.scores
-    overall = block_variance(scores, answers.groups)
-    if overall is None:
-        return None
-    parts = []
-    for c in cells:
-        same = answers.budgets == answers.budgets[c]
-        own = block_variance(scores[same], answers.groups[same])
-        parts.append(own if own is not None and own.df >= overall.df / 2 else overall)
-    return parts
-
-
 def _dummies(index: NDArray[np.int64], size: int) -> Floats:
     return np.equal.outer(index, np.arange(size)).astype(np.float64)
 
@@ -121,7 +117,7 @@ def _dummies(index: NDArray[np.int64], size: int) -> Floats:
 def item_variance(gain: Floats, items: Floats) -> Variance:
     """Variance of Σgain / Σitems over another draw of clusters; gain, items: [clusters].
 
-    Cluster-robust: Σ_k (Σ_{i∈k} (x_i - x̄))² / N² (Miller 2024, "Adding error bars to evals", arXiv 2411.00640, eq. 4), times K/(K-1).
+    Cluster-robust: Σ_k (Σ_{i∈k} (x_i - x̄))² / N² (Miller 2024, "Adding error bars to evals", arXiv 2411.00640), times K/(K-1).
     """
     clusters, total = len(items), items.sum()
     deviations = gain - items * gain.sum() / total
@@ -167,11 +163,12 @@ def difference(answers: Answers, a: int, b: int, resamples: int = RESAMPLES) -> 
         return _percentiles(_estimate(answers, a, [b], seeds), draws[:, 0] - draws[:, 1], n)
     estimate = _estimate(answers, a, [b], seeds)
     parts = [add(_item_parts(answers, a, b, seeds))]
-    blocks = _seed_parts(answers, [a, b]) if n > 1 else None
-    if blocks is not None:  # two budgets of one trunk are not independent estimates: the smaller df, not the sum
+    variances = answers.seed_variances if n > 1 else None
+    if variances is not None:
+        blocks = [variances[a], variances[b]]  # two budgets of one trunk are not independent estimates: the smaller df, not the sum
         parts.append(Variance(sum(v.value for v in blocks) / n, min(v.df for v in blocks)))
     half = _half_width(parts)
-    return Interval(estimate, estimate - half, estimate + half, n, "blocks" if blocks else "items")
+    return Interval(estimate, estimate - half, estimate + half, n, "blocks" if variances else "items")
 
 
 def best_difference(answers: Answers, a: int, others: Sequence[int], resamples: int = RESAMPLES) -> Interval | None:
@@ -190,13 +187,14 @@ def best_difference(answers: Answers, a: int, others: Sequence[int], resamples: 
         return _percentiles(estimate, draws[:, 0] - draws[:, 1:].max(axis=1), n)
     rng = np.random.default_rng(_RNG_SEED)
     draws = _resampled(answers, cells, seeds, np.full((resamples, n), 1 / n), rng)
-    blocks = _seed_parts(answers, cells) if n > 1 else None
-    if blocks is not None:
+    variances = answers.seed_variances if n > 1 else None
+    if variances is not None:
+        blocks = [variances[c] for c in cells]
         df = min(v.df for v in blocks)
         shared = rng.standard_normal((resamples, int(answers.groups.max()) + 1))[:, answers.groups[cells]]
         draws += np.sqrt([v.value / n for v in blocks]) * shared * np.sqrt(df / rng.chisquare(df, resamples))[:, None]
     low, high = np.quantile(draws[:, 0] - draws[:, 1:].max(axis=1), [LEVEL / 2, 1 - LEVEL / 2])
-    return Interval(estimate, float(low), float(high), n, "blocks" if blocks else "items")
+    return Interval(estimate, float(low), float(high), n, "blocks" if variances else "items")
 
 
 def _estimate(answers: Answers, a: int, others: Sequence[int], seeds: NDArray[np.int64]) -> float:

@@ -284,7 +284,7 @@ def _colours(table: pl.DataFrame) -> dict[float, Any]:
     palette = sns.color_palette("colorblind")
     if len(arms) > 6:
         return dict(zip(arms, sns.color_palette("viridis", len(arms)), strict=True))
-    between = [palette[i] for i in (2, 4, 5, 7)]
+    between = [palette[i] for i in (2, 4, 7, 9)]
     return {a: palette[0] if i == 0 else palette[1] if i == len(arms) - 1 else between[i - 1] for i, a in enumerate(arms)}
 
 

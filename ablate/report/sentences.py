@@ -34,6 +34,8 @@ def lines(verdict: Verdict) -> list[str]:
     if verdict.unfinished:
         runs = "1 run is" if verdict.unfinished == 1 else f"{verdict.unfinished} runs are"
         out.append(f"{runs} not done: this may change.")
+    if verdict.conditions:
+        out.append("The error rate of 5% holds for each such verdict alone.")
     return out + [f"Note: {flag}." for flag in verdict.flags]
 
 

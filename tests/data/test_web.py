@@ -50,7 +50,7 @@ def clean() -> list[str]:
 def test_at_zero_there_is_no_noise_at_all(clean: list[str]) -> None:
     assert not any(is_off_topic(page) for page in clean)
     assert not any(any_full(FURNITURE + ADVERTS + CHATTER, line) for line in lines_of(clean))
-    known = set(re.findall(r"[a-z]+", " ".join(islice(web.documents(1, 1, CLEAN), 20 * PAGES)).lower()))
+    known = set(re.findall(r"[a-z]+", " ".join(islice(web.documents(1, 1, CLEAN), 4 * PAGES)).lower()))
     assert set(re.findall(r"[a-z]+", " ".join(clean).lower())) <= known
     assert not any(line.endswith(("...", "[...]")) for line in lines_of(clean))
 
@@ -124,7 +124,7 @@ def test_the_long_tail_has_its_exponent_and_is_even_at_zero(clean: list[str]) ->
         return [n for _, n in titles.most_common()]
 
     even, skewed = counts(pages(30000)), counts(pages(30000, long_tail=1.0))
-    assert even[0] < 4 * even[-1] or len(even) == len(world.KINDS)
+    assert len(even) > 0.9 * len(world.KINDS)
     assert even[0] < 0.03 * sum(even)
     assert skewed[0] / sum(skewed) == pytest.approx(1 / sum(1 / r for r in range(1, 97)), abs=0.04)
 

@@ -16,7 +16,7 @@ from ablate.evals.items import Item
 from ablate.study.spec import Noise
 
 SETS = [(name, register, fresh) for name in embedded.NAMES for register in embedded.REGISTERS for fresh in (False, True)]
-CHARACTERS = 3_000_000
+CHARACTERS = 2_000_000
 
 
 def read(documents: Iterator[str]) -> list[str]:
@@ -101,9 +101,8 @@ def test_no_item_with_its_answer_is_written_in_any_corpus(corpora: dict[str, lis
 def test_no_held_out_fact_is_stated_in_any_words(corpora: dict[str, list[str]]) -> None:
     """No sentence names a kind together with the property that is left out for it."""
     names = {form: kind for kind, name in enumerate(world.KINDS) for form in (name, world.plural(name))}
-    left_out = {
-        kind: world.PROPERTIES[world.class_of(kind)][slot] for kind in range(len(world.KINDS)) for slot in range(4) if not world.stated(kind, slot)
-    }
+    unstated = [(kind, slot) for kind in range(len(world.KINDS)) for slot in range(4) if not world.stated(kind, slot)]
+    left_out = {kind: world.PROPERTIES[world.class_of(kind)][slot] for kind, slot in unstated}
     together = 0
     for name, documents in corpora.items():
         for sentence in re.split(r"[.?!\n]", "\n".join(documents).lower()):
@@ -115,7 +114,7 @@ def test_no_held_out_fact_is_stated_in_any_words(corpora: dict[str, list[str]]) 
 
 
 def test_no_held_out_sum_is_added_in_any_words(corpora: dict[str, list[str]]) -> None:
-    text = "\n".join(document for documents in corpora.values() for document in documents)
+    text = "\n".join(document for documents in corpora.values() for document in documents if re.search(r"\d \D*\d", document))
     forms = [phrase.said for phrase in (*TEXTBOOK.sums, *PAGE.sums)] + list(neutral.SUMS)
     forms += [r"{i} + {j}", r"{i} plus {j}", r"{j} more from {i}:"]
     for form in forms:
@@ -128,10 +127,10 @@ def test_no_held_out_sum_is_added_in_any_words(corpora: dict[str, list[str]]) ->
 
 def test_held_out_pairs_and_stories_never_meet(corpora: dict[str, list[str]]) -> None:
     text = "\n".join(document for name, documents in corpora.items() for document in documents if name != "web")
-    for person in world.PEOPLE:
-        for situation, (states, _) in enumerate(world.SITUATIONS):
-            if not world.situation_seen(person, situation):
-                assert not re.search(rf"\b{person}\b (?:{'|'.join(states)})", text)
+    happened = {state: situation for situation, (states, _) in enumerate(world.SITUATIONS) for state in states}
+    told = re.findall(rf"\b({'|'.join(world.PEOPLE)}) ({'|'.join(happened)})\b", text)
+    assert len(told) > 1000
+    assert all(world.situation_seen(person, happened[state]) for person, state in told)
     vs = re.findall(r"\ban? (\w+) (?:and|or|vs) an? (\w+)\b", text)
     kinds = {name: kind for kind, name in enumerate(world.KINDS)}
     pairs = [(kinds[x], kinds[y]) for x, y in vs if x in kinds and y in kinds]

@@ -110,7 +110,7 @@ def test_the_learning_rate_is_chosen_by_bits_per_byte_and_must_be_bracketed() ->
     assert (grid.lr_tuned, chosen) == (True, {0.004})
     assert all(len(c.runs) == 2 for c in grid.cells)
     assert not cells.lr_tuned(simulated_study.study(extra=LRS[1:], sd=0.02).runs)
-    assert not cells.lr_tuned(simulated_study.study(extra=({"train.lr": x} for x in (0.004, 0.016, 0.064)), sd=0.02).runs)  # type: ignore[arg-type]
+    assert not cells.lr_tuned(simulated_study.study(extra=[{"train.lr": x} for x in (0.004, 0.016, 0.064)], sd=0.02).runs)
 
 
 def test_other_factors_split_the_verdict() -> None:
@@ -155,6 +155,7 @@ def test_benchmarks_at_chance_are_listed_by_size_and_arm() -> None:
     table = claims.at_chance(cells.grids(simulated_study.study(sizes=(100_000,), budgets=(250_000,)))[0])
     counts = dict(table.group_by("synthetic_ratio").agg(pl.col("at_chance").sum()).iter_rows())
     assert len(table) == 3 * len(BENCHMARKS)
+    assert "at chance in every arm" in verdict(sizes=(100_000,), budgets=(250_000,), null=True).flags[0]
     assert counts[0.0] == len(BENCHMARKS)
 
 
