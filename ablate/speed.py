@@ -5,20 +5,22 @@ Kept in runs/speed.json, so that a second `ablate plan` measures nothing.
 
 from __future__ import annotations
 
-import time
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from ablate.errors import RunError
 from ablate.model import ladder
-from ablate.model.build import build
 from ablate.study.grid import Run, digest
 from ablate.train.device import describe, pick
 from ablate.workspace import Workspace, read_json, write_json
 
-MEASURE_SECONDS = 1.0
 LARGEST_MEASURED = 20_000_000
 """Parameters; larger shapes are extrapolated at the FLOP/s of the largest measured one."""
 MOST_MEASURED = 4
@@ -57,10 +59,10 @@ class Speeds:
         """Measure shapes that nothing is known of, small ones first, at most MOST_MEASURED of them."""
         unknown = {self.key(r.recipe): r.recipe for r in sorted(runs, key=lambda r: r.params) if self.key(r.recipe) not in self.kept}
         small = [recipe for recipe in unknown.values() if ladder.count(recipe["model"]).total <= LARGEST_MEASURED]
-        for recipe in _spread(small, MOST_MEASURED):
-            rate = _measure(recipe, self.device)
+        chosen = _spread(small, MOST_MEASURED)
+        for recipe, rate in zip(chosen, _measured(chosen, self.device), strict=True):
             self.kept[self.key(recipe)] = {"flops_per_s": rate * _flops(recipe), "tokens_per_s": rate, "from": "a measurement"}
-        if small:
+        if chosen:
             self.save()
 
     def tokens_per_s(self, recipe: dict[str, Any]) -> float | None:
@@ -91,25 +93,14 @@ def _spread(recipes: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     return [recipes[round(i * (len(recipes) - 1) / (most - 1))] for i in range(most)]
 
 
-def _measure(recipe: dict[str, Any], device: torch.device) -> float:
-    """Tokens a second of plain training steps on one thread: a lower bound, since jobs may compile."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        model = build(recipe["model"], seed=0).to(device).train()
-        seq_len, batch = recipe["data"]["seq_len"], recipe["train"]["batch_tokens"]
-        rows = max(1, min(batch // seq_len, 8))
-        ids = torch.randint(recipe["model"]["vocab_size"], (rows, seq_len), device=device)
-        optimizer = torch.optim.AdamW(model.parameters())
-        steps, began, spent = 0, time.perf_counter(), 0.0
-        while spent < MEASURE_SECONDS or steps < 3:
-            model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            if steps == 0:
-                began = time.perf_counter()  # the first step pays for allocations
-            steps += 1
-            spent = time.perf_counter() - began
-        return float((steps - 1) * rows * seq_len / spent)
-    finally:
-        torch.set_num_threads(threads)
+def _measured(recipes: list[dict[str, Any]], device: torch.device) -> list[float]:
+    """In a process of its own on one thread, as jobs have, so that the driver need not load the modelling code."""
+    if not recipes:
+        return []
+    process = subprocess.run(
+        [sys.executable, "-m", "ablate.measure", device.type],
+        input=json.dumps(recipes), capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    if process.returncode:
+        raise RunError(f"measuring the speed of this machine failed: {process.stderr.strip().splitlines()[-1:]}")
+    return [float(rate) for rate in json.loads(process.stdout)]

@@ -165,11 +165,11 @@ class _Site:
 
     def pages(self) -> Iterator[list[str]]:
         kinds: list[tuple[Callable[[], list[str]], int]] = [
-            (self.kind_page, 9),
-            (self.class_page, 2),
+            (self.kind_page, 10),
+            (self.class_page, 3),
             (self.which_page, 4),
             (self.pet_page, 3),
-            (self.sum_page, 5),
+            (self.sum_page, 4),
             (self.number_page, 3),
             (self.story_page, 5),
             (self.photo_page, 3),

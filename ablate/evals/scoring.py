@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import LlamaForCausalLM
 
 from ablate.errors import RunError
 from ablate.evals.items import Benchmark
 from ablate.evals.requests import Batch, Requests
 from ablate.study.grid import digest
+
+if TYPE_CHECKING:  # a driver reads digests here and need not wait for the modelling code to load
+    from transformers import LlamaForCausalLM
 
 SCORER_VERSION = 1
 """Raise it when any score would change; it is part of every score's digest."""

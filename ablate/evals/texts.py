@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from ablate.data.sources import measured
 from ablate.data.tokenizer import end_of_text
@@ -18,6 +19,9 @@ from ablate.errors import DataError, RunError
 from ablate.evals.requests import by_length, encode
 from ablate.evals.scoring import LOGITS_AT_ONCE
 from ablate.study import spec
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
 
 HELD_OUT_BYTES = 200_000
 

@@ -61,7 +61,7 @@ def flops_per_token(model: dict[str, Any], seq_len: int) -> int:
     """
     width = int(model["hidden_size"])
     attention = 12 * model["num_hidden_layers"] * width * seq_len
-    return 6 * count(model).non_embedding + attention + 6 * int(model["vocab_size"]) * width
+    return 6 * count(model).non_embedding + int(attention) + 6 * int(model["vocab_size"]) * width
 
 
 def _non_embedding(width: int, depth: int, inner: int) -> int:

@@ -46,7 +46,7 @@ class Noise(Block):
     duplicates: float = Field(0.04, ge=0, le=1, description="share of pages that are near copies of an earlier page")
     typos: float = Field(0.001, ge=0, le=1, description="chance that a word of four letters or more is misspelt")
     cut_off: float = Field(0.03, ge=0, le=1, description="chance that a paragraph breaks off in mid sentence")
-    mistakes: float = Field(0.10, ge=0, le=1, description="chance that a statement about the world is wrong")
+    mistakes: float = Field(0.05, ge=0, le=1, description="chance that a statement about the world is wrong")
     long_tail: float = Field(0.93, ge=0, le=3, description="exponent of the Zipf law by which pages choose their subject; 0 is even")
 
 

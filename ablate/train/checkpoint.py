@@ -43,6 +43,8 @@ def save(folder: Path, name: str, tensors: dict[str, Tensor], progress: dict[str
 
 def load(folder: Path, name: str) -> State | None:
     """The newest whole state, or None where there is none (said in the log where there should have been one)."""
+    for part in folder.glob(f".{name}.safetensors.*.part"):
+        part.unlink()  # what a killed process was writing
     for path in _paths(folder, name):
         if not path.exists():
             continue
@@ -66,7 +68,7 @@ def _paths(folder: Path, name: str) -> tuple[Path, Path]:
 def _read(path: Path) -> State:
     with safe_open(path, framework="pt") as f:
         header = f.metadata() or {}
-        tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118: safe_open is no mapping
+        tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118 (safe_open is no mapping)
     if int(header["crc32"]) != _crc32(tensors):
         raise ValueError("its checksum does not match")
     return tensors, json.loads(header["progress"])
@@ -75,5 +77,5 @@ def _read(path: Path) -> State:
 def _crc32(tensors: dict[str, Tensor]) -> int:
     value = 0
     for key in sorted(tensors):
-        value = zlib.crc32(tensors[key].reshape(-1).view(torch.uint8).numpy(), value)
+        value = zlib.crc32(tensors[key].reshape(-1).view(torch.uint8).numpy().data, value)
     return value

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -42,10 +44,15 @@ def pick(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
 
 
 def precision(params: int, device: torch.device) -> Precision:
-    """What `precision: auto` means for a model of `params` parameters: bfloat16 where the hardware multiplies it and it pays."""
+    """What `precision: auto` means: bfloat16 where the hardware multiplies it.
+
+    On a CPU with AVX512_BF16 that made a compiled step 1.17 times as fast at 0.1M parameters, 1.45 at 0.3M and 1.6 at 1M,
+    so it does not depend on `params` here; where a CPU only emulates it, it is slower at every size.
+    """
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if _cpu_multiplies_bf16() and params >= 1_000_000 else "float32"
+    flags = _cpuinfo("flags").split()
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
 def can_compile() -> bool:
@@ -55,7 +62,7 @@ def can_compile() -> bool:
 
 def describe(device: torch.device) -> dict[str, Any]:
     """What is recorded with an attempt."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpuinfo("model name") or platform.machine()
     return {
         "device": name,
         "peak_flops": _PEAK_BF16.get(name) if device.type == "cuda" else None,
@@ -72,22 +79,13 @@ def peak_memory(device: torch.device) -> int:
     """Most bytes held so far: by torch on the GPU, or by this process on the CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    if sys.platform == "win32":
-        return 0
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _cpu_multiplies_bf16() -> bool:
-    flags = torch.cpu.get_capabilities()
-    return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))
-
-
-def _cpu_name() -> str:
+def _cpuinfo(key: str) -> str:
+    """The first core's entry in Linux's table; nothing on other systems."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as f:
-            names = [line.partition(":")[2].strip() for line in f if line.startswith("model name")]
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.model.build import build
-from ablate.train.loss import next_token_loss
+from ablate.train.forward import Forward
 from ablate.train.optim import Optimizer
 
 _ACTIVATION_BYTES = {"cpu": 2 << 30, "cuda": 16 << 30}  # a micro-batch's; fixed, so that numbers do not depend on what else is running
@@ -28,10 +28,9 @@ class Engine:
         self.model = build(self._shape, self._seed).to(device)
         self.model.train()
         self._optimizer = Optimizer(self.model, recipe["train"])
-        self._bfloat16 = recipe["train"]["precision"] == "bfloat16"
         self._sequences = recipe["train"]["batch_tokens"] // self._seq_len
         self._micro = micro_batch(self._shape, self._seq_len, self._sequences, device.type)
-        self._loss = torch.compile(self._plain_loss, dynamic=False) if compile else self._plain_loss
+        self._loss = Forward(self.model, self._seq_len, recipe["train"]["precision"] == "bfloat16", compile)
         self._prepared = False
         self._setup_seconds = time.perf_counter() - began
 
@@ -70,14 +69,9 @@ class Engine:
         self._optimizer.restore(tensors)
 
     def _backward(self, tokens: Tensor) -> Tensor:
-        loss = self._loss(tokens[:, :-1], tokens[:, 1:]) * (self._micro / self._sequences)
-        torch.autograd.backward(loss)
+        loss: Tensor = self._loss(tokens) * (self._micro / self._sequences)
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
-
-    def _plain_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
-            hidden = self.model.model(input_ids=inputs, use_cache=False).last_hidden_state
-            return next_token_loss(hidden.flatten(0, 1), self.model.lm_head.weight, targets.flatten())
 
 
 def micro_batch(model: dict[str, Any], seq_len: int, sequences: int, device_type: str) -> int:

@@ -80,7 +80,7 @@ def train_family(
         walk.advance(branch.steps)
         walk.save()
         yield family.trained(branch, walk)
-        family.engine.model.train()  # the caller may have called eval()
+        family.engine.model.train()  # the caller may have called eval(), and a compiled graph is only good for one mode
 
 
 def forget(branch: Branch) -> None:

@@ -42,4 +42,4 @@ class Optimizer:
         for name, p in self._named:
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 if f"{key}/{name}" in tensors:
-                    self._adamw.state[p][key] = tensors[f"{key}/{name}"].to(p.device)
+                    self._adamw.state[p][key] = tensors[f"{key}/{name}"].to(p.device, copy=True)

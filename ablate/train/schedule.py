@@ -17,12 +17,12 @@ def learning_rate(params: int) -> float:
     The rule of OLMo-core's model ladder for WSD (`WSDSChinchillaRunConfigurator`), which halves that of
     Bhagia et al. 2024 (2412.04403), itself from Porian et al. 2024 (2406.19146).
     """
-    return 0.0047 * (params / _REFERENCE) ** (-1 / 3) / 2
+    return 0.0047 / math.cbrt(params / _REFERENCE) / 2
 
 
 def batch_tokens(params: int, seq_len: int) -> int:
     """Tokens a step: 160 · 2048 · (N / 108M)^(2/3), rounded to whole sequences, at least one (same sources)."""
-    return max(1, round(160 * 2048 * (params / _REFERENCE) ** (2 / 3) / seq_len)) * seq_len
+    return max(1, round(160 * 2048 * math.cbrt(params / _REFERENCE) ** 2 / seq_len)) * seq_len
 
 
 def warmup_steps(params: int, batch_tokens: int) -> int:

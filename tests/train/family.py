@@ -1,11 +1,7 @@
-"""A small family on made-up tokens, for the tests of training. Run as a program it is the worker that tests kill:
-
-python -m tests.train.family FOLDER  trains the family in FOLDER, saves each run's weights there, and exits.
-"""
+"""A small family on made-up tokens, for the tests of training, and the worker that they kill. Not a test."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,14 +68,11 @@ def weights(trained: Trained) -> torch.Tensor:
 RECIPE = recipe()
 
 
-def main(folder: Path) -> None:
+def worker(folder: Path) -> None:
+    """Train what is missing of the family in `folder` and leave each run's weights there."""
     torch.set_num_threads(1)
     done = tuple(n for n in STEPS if (folder / f"run{n}" / "weights.safetensors").exists())
-    for trained in train(folder, branches(folder, done=done), every=0.05):
+    for trained in train(folder, branches(folder, done=done), every=0.02):
         save_file({"weights": weights(trained)}, trained.branch.folder / "part")
         (trained.branch.folder / "part").rename(trained.branch.folder / "weights.safetensors")
         forget(trained.branch)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
