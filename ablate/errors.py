@@ -9,7 +9,7 @@ AblateError
 └── RunError              a run failed while it was running                       exit 1
     ├── DivergedError     the loss or a gradient is no longer a finite number
     ├── DiskFullError     nothing was overwritten; free some space and run again
-    └── Interrupted       SIGINT, SIGTERM or SIGUSR2: a checkpoint was written
+    └── Interrupted       SIGINT, SIGTERM or SIGUSR2: a checkpoint was written       exit 130
 """
 
 from __future__ import annotations
@@ -57,3 +57,5 @@ class DiskFullError(RunError):
 
 class Interrupted(RunError):
     """A signal asked the program to stop; a checkpoint was written."""
+
+    exit_status = 130

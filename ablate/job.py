@@ -157,6 +157,9 @@ def _keep(desk: Desk, trained: Trained) -> None:
     part, final = folder / ".model.part", folder / "model"
     for stale in (part, final):
         shutil.rmtree(stale, ignore_errors=True)
+    separator = tokenizer.end_of_text(desk.tokenizer)
+    for config in (trained.model.config, trained.model.generation_config):
+        config.bos_token_id = config.eos_token_id = config.pad_token_id = separator
     trained.model.save_pretrained(part)
     desk.tokenizer.save_pretrained(part)
     part.rename(final)
