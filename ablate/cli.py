@@ -65,9 +65,9 @@ def run(
     if dry_run:
         ctx.invoke(plan, study=study, overrides=overrides, profile=profile, folder=folder, format_="table")
         return
-    from ablate import walk
+    from ablate import verbs
 
-    sys.exit(walk.walk(study, overrides, profile, folder, budget))
+    sys.exit(verbs.run(study, overrides, profile, folder, budget))
 
 
 @cli.command()
@@ -94,10 +94,10 @@ def plot(study: str | None, folder: Path) -> None:
 
     Example: ablate plot
     """
-    from ablate import walk
+    from ablate import verbs
     from ablate.workspace import Workspace
 
-    click.echo(walk.draw(Workspace(folder), study))
+    click.echo(verbs.draw(Workspace(folder), study))
 
 
 @cli.command()
@@ -127,10 +127,10 @@ def ingest(folder: Path) -> None:
 
     Example: ablate ingest
     """
-    from ablate import walk
+    from ablate import verbs
     from ablate.workspace import Workspace
 
-    click.echo(walk.ingest(Workspace(folder)))
+    click.echo(verbs.ingest(Workspace(folder)))
 
 
 @cli.command()

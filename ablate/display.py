@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Sequence, Set
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -15,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ablate.progress import Progress
 from ablate.store.record import mean_score
 from ablate.study.grid import Run
 from ablate.study.quantities import format_count, format_seconds
@@ -27,19 +25,22 @@ LINE_SECONDS = 15.0
 class Display:
     """Follows a drive (see drive.Watcher); everything shown is read from the run folders."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, space: Workspace) -> None:
         self.console = console
+        self.space = space
         self.live: Live | None = None
         self.began = time.monotonic()
         self.last_line = 0.0
         self.runs: Sequence[Run] = ()
         self.state: dict[str, str] = {}
+        self.progress = Progress((), space)
         self.already = 0.0
 
     def planned(self, runs: Sequence[Run], done: Set[str]) -> None:
         self.runs = runs
         self.state = {r.digest: "done" if r.digest in done else "waiting" for r in runs}
-        self.already = sum(_cost(r) for r in runs if r.digest in done)
+        self.progress = Progress(runs, self.space)
+        self.already = self.progress.done(self.state)
         left = len(runs) - len(done)
         self.console.print(f"{len(runs)} runs: {len(done)} done, {left} to go" if left else f"{len(runs)} runs: all done, nothing to train")
 
@@ -66,21 +67,21 @@ class Display:
     def restarted(self, job: str, reason: str) -> None:
         self.console.print(f"  job {job}: {reason}; started once more")
 
-    def tick(self, space: Workspace, waiting: Sequence[Run]) -> None:
-        for run in waiting:
+    def tick(self, running: Sequence[Run]) -> None:
+        for run in running:
             self.state[run.digest] = "running"
         if self.live:
-            self.live.update(self._view(space))
+            self.live.update(self._view())
         elif time.monotonic() - self.last_line > LINE_SECONDS:
             self.last_line = time.monotonic()
-            self.console.print(self._line(space))
+            self.console.print(self._line())
 
     def stop(self) -> None:
         """Give the terminal back."""
         if self.live:
             self.live.stop()
 
-    def _view(self, space: Workspace) -> Group:
+    def _view(self) -> Group:
         table = Table(box=None, pad_edge=False)
         columns = sorted({r.tokens for r in self.runs})
         arms = sorted({r.factors["synthetic_ratio"] for r in self.runs})
@@ -90,36 +91,23 @@ class Display:
         for params in sorted({r.params for r in self.runs}):
             cells = [[r for r in self.runs if r.params == params and r.tokens == tokens] for tokens in columns]
             table.add_row(format_count(params), *(_marks(cell, arms, self.state) for cell in cells))
-        bar = ProgressBar(total=100, completed=100 * self._share(), width=40)
-        return Group(table, bar, Text(self._line(space)))
+        bar = ProgressBar(total=100, completed=100 * self.progress.done(self.state) / self.progress.total, width=40)
+        return Group(table, bar, Text(self._line()))
 
-    def _share(self) -> float:
-        total = sum(_cost(r) for r in self.runs)
-        return sum(_cost(r) for r in self.runs if self.state[r.digest] in ("done", "failed")) / total if total else 1.0
-
-    def _line(self, space: Workspace) -> str:
+    def _line(self) -> str:
         done = sum(s == "done" for s in self.state.values())
         elapsed = time.monotonic() - self.began
-        total = sum(_cost(r) for r in self.runs)
-        now = self._share() * total - self.already
-        left = format_seconds(elapsed * (total - self.already - now) / now) + " left" if now > 0 else "time left not known yet"
-        rates = [rate for path in _metrics(space, self.runs, self.state) if (rate := _last_rate(path))]
-        speed = f", {format_count(sum(rates))} tokens/s" if rates else ""
+        ahead, made = self.progress.total - self.already, self.progress.done(self.state) - self.already
+        left = format_seconds(elapsed * (ahead - made) / made) + " left" if made > 0.02 * ahead else "time left not known yet"
+        rate = self.progress.tokens_per_s(self.state)
+        speed = f", {rate / 1000:.0f}k tokens/s" if rate else ""
         return f"  {done} of {len(self.runs)} runs, {format_seconds(elapsed)} gone, {left}{speed}"
 
 
-def _cost(run: Run) -> float:
-    return float(run.params) * run.tokens
-
-
 def _level(value: Any) -> str:
-    return (
-        format_count(value)
-        if isinstance(value, int) and not isinstance(value, bool)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, int) and not isinstance(value, bool):
+        return format_count(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _marks(cell: Sequence[Run], arms: Sequence[float], state: dict[str, str]) -> Text:
@@ -132,22 +120,3 @@ def _marks(cell: Sequence[Run], arms: Sequence[float], state: dict[str, str]) ->
                 text.append(mark, style=style)
         text.append(" ")
     return text
-
-
-def _metrics(space: Workspace, runs: Sequence[Run], state: dict[str, str]) -> list[Path]:
-    """metrics.jsonl of what trains now: written to within the last 20 seconds."""
-    folders = {space.family(r.family) for r in runs if state[r.digest] == "running"} | {
-        space.run(r.digest) for r in runs if state[r.digest] == "running"
-    }
-    fresh = time.time() - 20
-    return [p for folder in folders if (p := folder / "metrics.jsonl").exists() and p.stat().st_mtime > fresh]
-
-
-def _last_rate(path: Path) -> float | None:
-    with path.open("rb") as f:
-        f.seek(max(0, os.fstat(f.fileno()).st_size - 2000))
-        lines = f.read().splitlines()
-    try:
-        return float(json.loads(lines[-1])["tokens_per_s"])
-    except (IndexError, ValueError, KeyError):
-        return None  # a line that is just being written

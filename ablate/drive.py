@@ -7,6 +7,7 @@ at any moment and the next one finds everything in the run folders.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence, Set
@@ -37,7 +38,7 @@ class Watcher(Protocol):
     def started(self, jobs: int, slots: int) -> None: ...
     def finished(self, run: grid.Run, outcome: dict[str, Any]) -> None: ...
     def restarted(self, job: str, reason: str) -> None: ...
-    def tick(self, space: Workspace, waiting: Sequence[grid.Run]) -> None: ...
+    def tick(self, running: Sequence[grid.Run]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class Driver:
                 with _signals_as_interrupt():
                     self._walk(missing)
             self.trials.sync()
+            if self.plan.study.keep_models == "best":
+                self._keep_best()
         finally:
             self.trials.close()
             self.store.close()
@@ -142,7 +145,7 @@ class Driver:
                 while queue and len(running) < self.plan.launcher.slots:
                     running.append(self._start(queue.pop(0)))
                 self._collect(running)
-                self.watch.tick(self.space, [run for job in running for run in job.waiting.values()])
+                self.watch.tick([run for job in running for run in job.waiting.values()])
                 if running:
                     time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
@@ -218,6 +221,14 @@ class Driver:
             self.failed[run.digest] = outcome["error"]
         self.watch.finished(run, outcome)
 
+    def _keep_best(self) -> None:
+        """Drop every finished model of this study but that of the highest mean score."""
+        scored = [row for row in self.store.status(self.plan.study.name) if row["status"] == "done" and row["mean_score"] is not None]
+        best = max(scored, key=lambda row: row["mean_score"], default=None)
+        for row in scored:
+            if best is not None and row["run"] != best["run"]:
+                shutil.rmtree(self.space.run(row["run"]) / "model", ignore_errors=True)
+
     def _stop(self, running: Sequence[_Running]) -> None:
         for job in running:
             job.handle.stop()
@@ -227,25 +238,30 @@ class Driver:
 
 
 def jobs_of(runs: Sequence[grid.Run], slots: int) -> list[list[grid.Family]]:
-    """Jobs, longest first: families of one shape share a process, so that its kernels are compiled once.
+    """Jobs in the order to start them: families of one shape share a process, so that its kernels are compiled once.
 
-    Each shape is cut into as many jobs as there are slots, filled evenly, so that no slot idles at the end.
+    Each shape is cut into as many jobs as there are slots, filled evenly, and the longest start first, so that no
+    slot idles at the end; but the first ones are of different shapes, so that no two compile the same kernels at once.
     """
     shapes: dict[str, list[grid.Family]] = {}
     for family in grid.families(runs):
         shapes.setdefault(grid.digest(family.runs[0].recipe["model"]), []).append(family)
-    jobs: list[list[grid.Family]] = []
-    for families in shapes.values():
-        bins: list[list[grid.Family]] = [[] for _ in range(min(slots, len(families)))]
-        for family in sorted(families, key=_cost, reverse=True):
-            min(bins, key=lambda bin: sum(map(_cost, bin))).append(family)
-        jobs += bins
-    return sorted(jobs, key=lambda job: -sum(map(_cost, job)))
+    jobs = sorted((job for families in shapes.values() for job in _cut(families, slots)), key=_cost, reverse=True)
+    first = {grid.digest(job[0].runs[0].recipe["model"]): job for job in reversed(jobs)}
+    openers = sorted(first.values(), key=_cost, reverse=True)[:slots]
+    return openers + [job for job in jobs if job not in openers]
 
 
-def _cost(family: grid.Family) -> float:
+def _cut(families: Sequence[grid.Family], slots: int) -> list[list[grid.Family]]:
+    bins: list[list[grid.Family]] = [[] for _ in range(min(slots, len(families)))]
+    for family in sorted(families, key=lambda f: _cost([f]), reverse=True):
+        min(bins, key=_cost).append(family)
+    return bins
+
+
+def _cost(job: Sequence[grid.Family]) -> float:
     """In proportion to its FLOPs, near enough to order jobs by."""
-    return float(family.runs[-1].params * family.runs[-1].tokens)
+    return sum(float(family.runs[-1].params * family.runs[-1].tokens) for family in job)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from ablate import drive, resolve
+from ablate import drive, prepare, resolve
 from ablate.errors import StudyError
 from ablate.model import ladder
 from ablate.report.effects import smallest_detectable_difference
@@ -67,6 +67,8 @@ class Price:
     sizes: tuple[Size, ...]
     tokens: dict[str, int]
     """Most tokens that any run reads of each source."""
+    epochs: dict[str, float]
+    """Most passes that any run makes over each source that can end; embedded corpora never do."""
     flops: float
     flops_alone: float
     """If every run were trained alone."""
@@ -95,6 +97,7 @@ def price(study: spec.Study, space: Workspace) -> Price:
         study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots, device=speeds.name,
         sizes=tuple(_size(study, [r for r in runs if r.params == p], speeds) for p in sorted({r.params for r in runs})),
         tokens=_most_read(runs),
+        epochs=prepare.largest_epochs(runs, space, drive.cores()),
         flops=sum(_family_flops(f.runs, study.launch.share) for f in families),
         flops_alone=sum(_flops(r.recipe) * _tokens(r) for r in runs),
         memory=slots * max(memory(r.recipe) for r in runs), memory_here=memory_here(study.launch.device),
@@ -269,7 +272,7 @@ def as_text(price: Price) -> str:
         counts = (format_count(s.params), f"{s.non_embedding:,}", f"{s.total:,}", shape, s.runs)
         lines.append(_row(*counts, f"{s.lr:.3g}", f"{s.batch_tokens:,}", s.precision, f"{s.flops:.2e}", _bytes(s.memory), hours))
     saved = 1 - price.flops / price.flops_alone
-    read = ", ".join(f"{role} {format_count(tokens)}" for role, tokens in price.tokens.items())
+    read = ", ".join(f"{role} {format_count(n)}{_epochs(price.epochs.get(role))}" for role, n in price.tokens.items())
     time = (
         "unknown"
         if price.wall_seconds is None
@@ -285,6 +288,10 @@ def as_text(price: Price) -> str:
         f"detects   a difference in mean score of {price.detectable:.2f} between two cells (seeds: {price.seeds}, 80% power, 5% level)",
     ]
     return "\n".join(lines)
+
+
+def _epochs(epochs: float | None) -> str:
+    return "" if epochs is None else f" ({epochs:.2g} epochs)"
 
 
 def _row(*columns: object) -> str:

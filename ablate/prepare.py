@@ -7,7 +7,7 @@ source too often is refused, before any step is trained.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -38,9 +38,30 @@ class Stream:
 
 def prepare(runs: Sequence[Run], space: Workspace, processes: int) -> None:
     """Build what is missing, then refuse runs that repeat a source more than data.max_epochs times."""
+    _build(runs, _streams(runs, space), space, processes)
+    for run in runs:
+        _refuse_repetition(run, space)
+
+
+def largest_epochs(runs: Sequence[Run], space: Workspace, processes: int) -> dict[str, float]:
+    """Most passes that any run makes over each finite source. To know, the finite sources are prepared (a run reuses that);
+    refuses as `prepare` does."""
+    read = {stream: tokens for stream, tokens in _streams(runs, space).items() if sources.is_finite(stream.source)}
+    if not read:
+        return {}
+    _build(runs, read, space, processes)
+    most: dict[str, float] = {}
+    for run in runs:
+        _refuse_repetition(run, space)
+        if all(sources.is_finite(getattr(run.data, role)) for role in run.recipe["data"]["shares"]):
+            most.update({used.source: max(used.epochs, most.get(used.source, 0.0)) for used in usage(run, space)})
+    return most
+
+
+def _build(runs: Sequence[Run], wanted: Mapping[Stream, int], space: Workspace, processes: int) -> None:
     for data in _distinct(run.data for run in runs):
         tokenizer.prepare(data, space)
-    missing = [(stream, tokens) for stream, tokens in _streams(runs, space).items() if not stream.is_built(tokens, space)]
+    missing = [(stream, tokens) for stream, tokens in wanted.items() if not stream.is_built(tokens, space)]
     if len(missing) > 1 and processes > 1:
         # spawn: a fork would inherit the threads' locks of the libraries that the driver has loaded
         with ProcessPoolExecutor(min(processes, len(missing)), mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -49,8 +70,6 @@ def prepare(runs: Sequence[Run], space: Workspace, processes: int) -> None:
     else:
         for stream, tokens in missing:
             stream.build(tokens, space)
-    for run in runs:
-        _refuse_repetition(run, space)
 
 
 def usage(run: Run, space: Workspace) -> list[mixture.Usage]:

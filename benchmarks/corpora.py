@@ -1,6 +1,6 @@
 """Prints how fast the embedded corpora are generated, in MB/s of UTF-8 on one core, and how often documents repeat.
 
-    python benchmarks/corpora.py
+python benchmarks/corpora.py
 """
 
 from __future__ import annotations

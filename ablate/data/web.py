@@ -44,9 +44,7 @@ class _Site:
         self._kinds = self._long_tailed(popular, len(world.KINDS), noise.long_tail)
         self._situations = self._long_tailed(popular, len(world.SITUATIONS), noise.long_tail)
         self._causes = self._long_tailed(popular, len(world.CAUSES), noise.long_tail)
-        self._sums = [
-            [pairs[i] for i in self._long_tailed(popular, len(pairs), noise.long_tail)] for pairs in world.SUMS_SEEN
-        ]
+        self._sums = [[pairs[i] for i in self._long_tailed(popular, len(pairs), noise.long_tail)] for pairs in world.SUMS_SEEN]
 
     @staticmethod
     def _long_tailed(popular: Draw, count: int, exponent: float) -> list[int]:

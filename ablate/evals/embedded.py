@@ -128,9 +128,7 @@ _BENCHMARKS = {
     "unseen_sums": _Embedded(
         "arithmetic", (_Part(lambda p: p.sums, 4, _unseen_sums, _sum, lambda i, j: (i + j) // _NEAR, lambda i, j: i + j),)
     ),
-    "comparing_numbers": _Embedded(
-        "arithmetic", (_Part(lambda p: p.numbers, 2, _unseen_numbers, _numbers, lambda i, j, larger: (i, j)),)
-    ),
+    "comparing_numbers": _Embedded("arithmetic", (_Part(lambda p: p.numbers, 2, _unseen_numbers, _numbers, lambda i, j, larger: (i, j)),)),
     "story_completion": _Embedded("story", (_Part(lambda p: p.stories, 4, _unseen_stories, _story, answer=lambda p, s, v: s),)),
 }
 

@@ -23,6 +23,7 @@ MIGRATIONS: list[Migration] = []
 """Append only. The first makes all tables as they are declared today, so a new file runs it alone and counts the
 others as applied; each further one brings an existing file to what tables.py then declares."""
 
+
 def migration(step: Migration) -> Migration:
     MIGRATIONS.append(step)
     return step

@@ -45,9 +45,7 @@ def test_the_bytes_are_the_ones_this_world_version_names() -> None:
 
 def test_streams_and_seeds_are_independent_and_repeatable() -> None:
     for name in ("textbook", "web", "neutral"):
-        texts = {
-            (seed, stream): tuple(islice(corpora(seed, stream)[name], 20)) for seed in (0, 1) for stream in (-2, -1, 0, 1, 2)
-        }
+        texts = {(seed, stream): tuple(islice(corpora(seed, stream)[name], 20)) for seed in (0, 1) for stream in (-2, -1, 0, 1, 2)}
         assert len(set(texts.values())) == len(texts), name
         assert texts[0, 1] == tuple(islice(corpora(0, 1)[name], 20)), name
 

@@ -23,14 +23,14 @@ from ablate.train import device
 from ablate.workspace import Workspace, read_json
 
 
-def walk(path: Path, overrides: Sequence[str], profile: str | None, folder: Path, budget: str | None) -> int:
+def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path, budget: str | None) -> int:
     """`ablate run`: the whole study, then figures and the verdict. Returns the exit status: 1 if any run failed."""
     study = load(path, profile, overrides)
     space = Workspace(folder)
     if budget:
         plan.refuse_over_budget(plan.price(study, space), budget)
     chosen = device.pick(study.launch.device)
-    display = Display(Console(highlight=False, soft_wrap=True))
+    display = Display(Console(highlight=False, soft_wrap=True), space)
     asked = drive.Plan(
         study=study, file=str(path), profile=profile, space=space, launcher=_launcher(study, space), device=chosen.type,
         compile=device.can_compile() if study.launch.compile == "auto" else study.launch.compile, processes=drive.cores(),

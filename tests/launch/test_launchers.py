@@ -1,0 +1,70 @@
+"""One contract for every launcher: a job starts, holds its lock while it lives, and ends; and locks themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import BusyError
+from ablate.launch.base import Adopted, Launcher, held, hold
+from ablate.launch.inline import InlineLauncher
+from ablate.launch.local import LocalLauncher
+from ablate.workspace import write_json
+
+
+@pytest.fixture(params=["local", "inline"])
+def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Launcher:
+    return LocalLauncher(2, 1, tmp_path / "compiled") if request.param == "local" else InlineLauncher()
+
+
+def job(folder: Path) -> Path:
+    """A job with nothing to do."""
+    study = {"evaluate": {}, "launch": {"share": "trunk"}, "keep_models": "all"}
+    path = folder / "jobs" / "a job, with 'quotes'"
+    write_json(
+        path / "job.json",
+        {"root": str(folder), "study": study, "families": [], "device": "cpu", "compile": False, "launcher": "test"},
+    )
+    return path
+
+
+def test_a_job_starts_and_ends(launcher: Launcher, tmp_path: Path) -> None:
+    handle = launcher.start(job(tmp_path))
+    deadline = time.monotonic() + 60
+    while handle.alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert (handle.folder / "lock").exists()
+    assert not held(handle.folder / "lock")
+    assert not Adopted(handle.folder).alive()
+    assert handle.exit_reason()
+
+
+def test_a_lock_names_its_holder_and_goes_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from ablate.launch.base import hold\n"
+        "with hold(Path(sys.argv[1]), 'it'):\n    print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    assert held(tmp_path / "lock")
+    with pytest.raises(BusyError, match=f"process {holder.pid} on"), hold(tmp_path / "lock", "the folder"):
+        pass
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    assert not held(tmp_path / "lock")
+    with hold(tmp_path / "lock", "the folder"):
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+
+
+def test_each_slot_sees_one_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    launcher = LocalLauncher(2, 1, tmp_path, gpus=2)
+    assert [launcher._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["4", "7"]
