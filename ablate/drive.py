@@ -6,7 +6,6 @@ at any moment and the next one finds everything in the run folders.
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import time
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 from ablate import prepare, resolve
 from ablate.errors import Interrupted
+from ablate.jobs import jobs_of
 from ablate.launch.base import Adopted, Handle, Launcher, hold
 from ablate.scored import Wanted
 from ablate.search import Trials
@@ -42,7 +42,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Order:
     """What a driver was asked to do."""
 
     study: spec.Study
@@ -65,10 +65,10 @@ class Result:
     """digest → why"""
 
 
-def drive(plan: Plan, watch: Watcher) -> Result:
+def drive(order: Order, watch: Watcher) -> Result:
     """Run everything that is missing. BusyError if another driver works here; Interrupted after Ctrl-C."""
-    with hold(plan.space.driver_lock, f"the folder {plan.space.runs}"):
-        return Driver(plan, watch).run()
+    with hold(order.space.driver_lock, f"the folder {order.space.runs}"):
+        return Driver(order, watch).run()
 
 
 @dataclass
@@ -83,23 +83,25 @@ class _Running:
 class Driver:
     """One walk through a study."""
 
-    def __init__(self, plan: Plan, watch: Watcher) -> None:
-        self.plan = plan
+    def __init__(self, order: Order, watch: Watcher) -> None:
+        self.order = order
         self.watch = watch
-        self.space = plan.space
-        self.runs = resolve.runs(plan.study)
+        self.space = order.space
+        self.runs = resolve.runs(order.study)
         self.by_digest = {run.digest: run for run in self.runs}
         self.largest = {family.digest: family.runs[-1].tokens for family in grid.families(self.runs)}
         self.store = Store.open(self.space.database)
-        self.trials = Trials(self.store, plan.study.name)
+        self.trials = Trials(self.store, order.study.name)
         self.failed: dict[str, str] = {}
+        self.unmet: list[grid.Run] = []
+        """Runs that an adopted job scored on less than this study wants."""
         self.trained = 0
 
     def run(self) -> Result:
         """The whole walk; a second walk over a finished study changes nothing."""
         names = sorted({benchmark.name for benchmark in self._wanted(self.runs[0]).benchmarks(fresh=False)})
-        self.store.save_study(self.plan.study, self.plan.file, self.plan.profile, names)
-        self.store.declare(self.plan.study.name, self.runs)
+        self.store.save_study(self.order.study, self.order.file, self.order.profile, names)
+        self.store.declare(self.order.study.name, self.runs)
         missing = self._missing()
         self.watch.planned(self.runs, self.by_digest.keys() - missing.keys())
         try:
@@ -107,7 +109,7 @@ class Driver:
                 with _signals_as_interrupt():
                     self._walk(missing)
             self.trials.sync()
-            if self.plan.study.keep_models == "best":
+            if self.order.study.keep_models == "best":
                 self._keep_best()
         finally:
             self.trials.close()
@@ -116,7 +118,7 @@ class Driver:
 
     def _missing(self) -> dict[str, grid.Run]:
         """Runs to train or to score, after recording outcomes that an earlier driver did not live to record."""
-        done = self.store.done(self.plan.study.name)
+        done = self.store.done(self.order.study.name)
         missing = {}
         for digest, run in self.by_digest.items():
             outcome = read_json(self.space.run(digest) / "outcome.json")
@@ -127,7 +129,7 @@ class Driver:
         return missing
 
     def _wanted(self, run: grid.Run) -> Wanted:
-        return Wanted(self.plan.study.evaluate, run.data)
+        return Wanted(self.order.study.evaluate, run.data)
 
     def _is_largest(self, run: grid.Run) -> bool:
         """Whether the run has its family's largest budget, where the fresh twins are scored too."""
@@ -137,12 +139,14 @@ class Driver:
         running = self._adopt(missing)
         adopted = {d for job in running for d in job.waiting}
         self.watch.preparing()
-        prepare.prepare(self.runs, self.space, self.plan.processes)
-        queue = [self._rows(job) for job in jobs_of([r for d, r in missing.items() if d not in adopted], self.plan.launcher.slots)]
-        self.watch.started(len(queue) + len(running), self.plan.launcher.slots)
+        prepare.prepare(self.runs, self.order.study.evaluate, self.space, self.order.processes)
+        queue = [self._rows(job) for job in jobs_of([r for d, r in missing.items() if d not in adopted], self.order.launcher.slots)]
+        self.watch.started(len(queue) + len(running), self.order.launcher.slots)
         try:
-            while queue or running:
-                while queue and len(running) < self.plan.launcher.slots:
+            while queue or running or self.unmet:
+                if not queue and not running:
+                    queue, self.unmet = [self._rows(job) for job in jobs_of(self.unmet, self.order.launcher.slots)], []
+                while queue and len(running) < self.order.launcher.slots:
                     running.append(self._start(queue.pop(0)))
                 self._collect(running)
                 self.watch.tick([run for job in running for run in job.waiting.values()])
@@ -169,20 +173,20 @@ class Driver:
         return {"digest": run.digest, "family": run.family, "recipe": run.recipe, "data": data, "fresh": self._is_largest(run)}
 
     def _start(self, families: list[list[dict[str, Any]]], restarts: int = 0) -> _Running:
-        plan = self.plan
+        order = self.order
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{families[0][0]['family'][:8]}" + (f"-again{restarts}" if restarts else "")
-        study = plan.study.model_dump(mode="json", by_alias=True, include={"evaluate", "launch", "keep_models"})
+        study = order.study.model_dump(mode="json", by_alias=True, include={"evaluate", "launch", "keep_models"})
         folder = self.space.job(name)
         write_json(folder / "job.json", {
             "root": str(self.space.root.absolute()), "study": study, "families": families,
-            "device": plan.device, "compile": plan.compile, "launcher": plan.launcher.name,
+            "device": order.device, "compile": order.compile, "launcher": order.launcher.name,
         })  # fmt: skip
         waiting = {r["digest"]: self.by_digest[r["digest"]] for runs in families for r in runs}
         for digest in waiting:
             (self.space.run(digest) / "outcome.json").unlink(missing_ok=True)
-        handle = plan.launcher.start(folder)
-        for digest, run in waiting.items():
             self.store.start(digest, name)
+        handle = order.launcher.start(folder)
+        for run in waiting.values():
             self.trials.start(run)
         return _Running(handle, waiting, families, restarts)
 
@@ -193,21 +197,27 @@ class Driver:
             for digest, run in list(job.waiting.items()):
                 if outcome := read_json(self.space.run(digest) / "outcome.json"):
                     del job.waiting[digest]
-                    self._record(run, outcome)
+                    if outcome["status"] == "done" and not self._wanted(run).is_met(outcome, self._is_largest(run)):
+                        self.unmet.append(run)
+                    else:
+                        self._record(run, outcome)
             if not alive:
                 running.remove(job)
                 if job.waiting:
                     self._died(job, running)
 
     def _died(self, job: _Running, running: list[_Running]) -> None:
+        """Start the job once more; if that was tried, its first unfinished family has failed and the others go on."""
         reason = job.handle.exit_reason()
-        left = [[r for r in runs if r["digest"] in job.waiting] for runs in job.families]
+        left = [rows for runs in job.families if (rows := [r for r in runs if r["digest"] in job.waiting])]
         if job.restarts < RESTARTS:
             self.watch.restarted(job.handle.folder.name, reason)
-            running.append(self._start([runs for runs in left if runs], job.restarts + 1))
+            running.append(self._start(left, job.restarts + 1))
             return
-        for digest, run in job.waiting.items():
-            self._record(run, {"digest": digest, "status": "failed", "error": reason})
+        for row in left[0]:
+            self._record(job.waiting[row["digest"]], {"digest": row["digest"], "status": "failed", "error": reason})
+        if left[1:]:
+            running.append(self._start(left[1:]))
 
     def _record(self, run: grid.Run, outcome: dict[str, Any]) -> None:
         folder = self.space.run(run.digest)
@@ -223,7 +233,7 @@ class Driver:
 
     def _keep_best(self) -> None:
         """Drop every finished model of this study but that of the highest mean score."""
-        scored = [row for row in self.store.status(self.plan.study.name) if row["status"] == "done" and row["mean_score"] is not None]
+        scored = [row for row in self.store.status(self.order.study.name) if row["status"] == "done" and row["mean_score"] is not None]
         best = max(scored, key=lambda row: row["mean_score"], default=None)
         for row in scored:
             if best is not None and row["run"] != best["run"]:
@@ -235,33 +245,6 @@ class Driver:
         deadline = time.monotonic() + STOP_SECONDS
         while any(job.handle.alive() for job in running) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-
-
-def jobs_of(runs: Sequence[grid.Run], slots: int) -> list[list[grid.Family]]:
-    """Jobs in the order to start them: families of one shape share a process, so that its kernels are compiled once.
-
-    Each shape is cut into as many jobs as there are slots, filled evenly, and the longest start first, so that no
-    slot idles at the end; but the first ones are of different shapes, so that no two compile the same kernels at once.
-    """
-    shapes: dict[str, list[grid.Family]] = {}
-    for family in grid.families(runs):
-        shapes.setdefault(grid.digest(family.runs[0].recipe["model"]), []).append(family)
-    jobs = sorted((job for families in shapes.values() for job in _cut(families, slots)), key=_cost, reverse=True)
-    first = {grid.digest(job[0].runs[0].recipe["model"]): job for job in reversed(jobs)}
-    openers = sorted(first.values(), key=_cost, reverse=True)[:slots]
-    return openers + [job for job in jobs if job not in openers]
-
-
-def _cut(families: Sequence[grid.Family], slots: int) -> list[list[grid.Family]]:
-    bins: list[list[grid.Family]] = [[] for _ in range(min(slots, len(families)))]
-    for family in sorted(families, key=lambda f: _cost([f]), reverse=True):
-        min(bins, key=_cost).append(family)
-    return bins
-
-
-def _cost(job: Sequence[grid.Family]) -> float:
-    """In proportion to its FLOPs, near enough to order jobs by."""
-    return sum(float(family.runs[-1].params * family.runs[-1].tokens) for family in job)
 
 
 @contextmanager
@@ -276,8 +259,3 @@ def _signals_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

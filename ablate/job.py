@@ -7,6 +7,7 @@ it can run on any host that sees the folder. A family that fails does not stop t
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -15,12 +16,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -59,29 +62,24 @@ def read(folder: Path) -> Job:
 
 
 def work(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
-    """Carry the job in `folder` through; a family's error is recorded with its runs and the next one goes on."""
+    """Carry the job in `folder` through; a run's error is recorded with it and the next one goes on."""
     job = read(folder)
-    with hold(folder / "lock", f"the job {folder.name}"):
-        desks: dict[str, Desk] = {}
-        for runs in job.families:
-            try:
-                data = runs[0]["data"]
-                desk = desks.get(grid.digest(data)) or desks.setdefault(grid.digest(data), Desk(job, data))
-                _carry(desk, runs, stop)
-            except Interrupted:
-                raise
-            except Exception as e:
-                if not isinstance(e, AblateError):
-                    traceback.print_exc()
-                _record_failure(job.workspace, runs, e)
+    desks: dict[str, Desk] = {}
+    for runs in job.families:
+        data = runs[0]["data"]
+        key = grid.digest(data)
+        if key not in desks:
+            desks[key] = Desk(job, data, stop)
+        _carry(desks[key], runs)
 
 
 class Desk:
     """What all families on one data share, made once: device, tokenizer, tokenised benchmarks, held-out texts."""
 
-    def __init__(self, job: Job, data: dict[str, Any]) -> None:
+    def __init__(self, job: Job, data: dict[str, Any], stop: Callable[[], bool]) -> None:
         self.started = time.time()
         self.job = job
+        self.stop = stop
         self.data = spec.Data.model_validate(data)
         self.wanted = Wanted(spec.Evaluate.model_validate(job.study["evaluate"]), self.data)
         self.device = device.pick(job.device)
@@ -114,41 +112,61 @@ class Desk:
         return mixture.Mixture(streams, [Fraction(share) for share in data["shares"].values()])
 
 
-def _carry(desk: Desk, runs: Sequence[dict[str, Any]], stop: Callable[[], bool]) -> None:
-    """Train what is not trained and score what is not scored of one family."""
+def _carry(desk: Desk, runs: Sequence[dict[str, Any]]) -> None:
+    """Train what is not trained and score what is not scored of one family; a run that fails does not stop the others."""
     space = desk.job.workspace
     for run in runs:
         write_json(space.run(run["digest"]) / "run.json", run)
-    family, recipe = space.family(runs[0]["family"]), runs[0]["recipe"]
+    family = space.family(runs[0]["family"])
     with hold(family / "lock", f"the family {family.name}", wait=True):
-        _train_and_score(desk, runs, recipe, family, stop)
+        while todo := [run for run in runs if not _has_outcome(desk, run)]:
+            try:
+                _train_and_score(desk, todo, family)
+                return
+            except Interrupted:
+                raise
+            except Exception as e:
+                if not isinstance(e, AblateError):
+                    traceback.print_exc()
+                _record_failure(space, next(run for run in todo if not _has_outcome(desk, run)), e)
 
 
-def _train_and_score(desk: Desk, runs: Sequence[dict[str, Any]], recipe: dict[str, Any], family: Path, stop: Callable[[], bool]) -> None:
-    space = desk.job.workspace
+def _has_outcome(desk: Desk, run: dict[str, Any]) -> bool:
+    """Whether nothing is left to do: it failed in this job, or is done and scored on all that this study wants."""
+    outcome = read_json(desk.job.workspace.run(run["digest"]) / "outcome.json")
+    return outcome is not None and (outcome["status"] == "failed" or desk.wanted.is_met(outcome, run["fresh"]))
+
+
+def _train_and_score(desk: Desk, runs: Sequence[dict[str, Any]], family: Path) -> None:
+    """One family, cheapest run first: those that are trained already are only scored."""
+    space, recipe, launch = desk.job.workspace, runs[0]["recipe"], desk.job.study["launch"]
     mixed = desk.mixture(recipe)
     by_digest = {run["digest"]: run for run in runs}
+    for run in runs:
+        if _is_trained(space.run(run["digest"])):
+            _score_and_finish(desk, run, mixed)
     branches = [
-        Branch(
-            digest=run["digest"],
-            steps=schedule.steps_of(run["recipe"]["tokens"], recipe["train"]["batch_tokens"]),
-            folder=space.run(run["digest"]),
-            done=_is_trained(space.run(run["digest"])),
-        )
+        Branch(run["digest"], schedule.steps_of(run["recipe"]["tokens"], recipe["train"]["batch_tokens"]), space.run(run["digest"]))
         for run in runs
+        if not _has_outcome(desk, run)
     ]
-    settings = Settings(device=desk.device, compile=desk.job.compile, checkpoint_every=desk.job.study["launch"]["checkpoint_every"])
-    for branch in (b for b in branches if b.done):
-        _score_and_finish(desk, by_digest[branch.digest], mixed)
-    trunk = family if desk.job.study["launch"]["share"] == "trunk" else None
-    for trained in train_family(recipe, branches, mixed.batch, trunk, settings, stop):
+    settings = Settings(device=desk.device, compile=desk.job.compile, checkpoint_every=launch["checkpoint_every"])
+    trunk = family if launch["share"] == "trunk" else None
+    for trained in train_family(recipe, branches, mixed.batch, trunk, settings, desk.stop):
         _keep(desk, trained)
         _score_and_finish(desk, by_digest[trained.branch.digest], mixed, trained.model)
         forget(trained.branch)
 
 
 def _is_trained(folder: Path) -> bool:
-    return (folder / "train.json").exists() and (folder / "model" / "model.safetensors").exists()
+    """Whether the finished model is there and whole; one that a power cut damaged is trained again."""
+    if not (folder / "train.json").exists():
+        return False
+    try:
+        with safe_open(folder / "model" / "model.safetensors", framework="pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def _keep(desk: Desk, trained: Trained) -> None:
@@ -163,34 +181,54 @@ def _keep(desk: Desk, trained: Trained) -> None:
     trained.model.save_pretrained(part)
     desk.tokenizer.save_pretrained(part)
     part.rename(final)
-    numbers = {k: v for k, v in vars(trained).items() if k not in ("branch", "model")}
-    write_json(folder / "train.json", {**numbers, "hours_basis": "shared" if desk.job.study["launch"]["share"] == "trunk" else "measured"})
+    numbers = {k: v for k, v in vars(trained).items() if k not in ("branch", "model", "shared")}
+    write_json(folder / "train.json", {**numbers, "hours_basis": "shared" if trained.shared else "measured"})
 
 
 def _score_and_finish(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture, model: LlamaForCausalLM | None = None) -> None:
     """Score what has no score yet, benchmark by benchmark, and write outcome.json last."""
     folder = desk.job.workspace.run(run["digest"])
-    started = time.perf_counter()
     model = model if model is not None else LlamaForCausalLM.from_pretrained(folder / "model").to(desk.device)
     model.eval()
     for benchmark in desk.wanted.benchmarks(run["fresh"]):
         _score(desk, run["digest"], benchmark, model)
-    measured = [row for text in desk.wanted.texts() if (row := _measure(desk, run["digest"], text, model)) is not None]
-    seconds = time.perf_counter() - started
-    write_json(folder / "outcome.json", _outcome(desk, run, measured, mixed, seconds))
+    for text in desk.wanted.texts():
+        _measure(desk, run["digest"], text, model)
+    write_json(folder / "outcome.json", _outcome(desk, run, mixed))
     if desk.job.study["keep_models"] == "none":
         shutil.rmtree(folder / "model")
 
 
 def _score(desk: Desk, run: str, benchmark: Benchmark, model: LlamaForCausalLM) -> None:
+    _leave_if_asked(desk)
     name = f"{benchmark.name}.{benchmark.register}.{'fresh' if benchmark.fresh else 'public'}.json"
     folder = desk.job.workspace.run(run)
     digest = scoring.score_digest(run, benchmark.digest)
     if (read_json(folder / "scores" / name) or {}).get("digest") == digest:
         return
+    began = time.perf_counter()
     scored = scoring.score(model, desk.requests(benchmark), desk.device)
+    identity = {"digest": digest, "benchmark_digest": benchmark.digest, "seconds": time.perf_counter() - began}
     write_json(folder / "answers" / name, scored.answers())
-    write_json(folder / "scores" / name, {**scored.row(), "digest": digest, "benchmark_digest": benchmark.digest})
+    write_json(folder / "scores" / name, {**scored.row(), **identity})
+
+
+def _measure(desk: Desk, run: str, text: Text, model: LlamaForCausalLM) -> None:
+    """Bits per byte of one text; null where its source holds nothing out."""
+    _leave_if_asked(desk)
+    path = desk.job.workspace.run(run) / "texts" / f"{text.name}.json"
+    if (read_json(path) or {}).get("identity") == text.identity:
+        return
+    began = time.perf_counter()
+    windows = desk.windows(text)
+    loss = vars(texts.bits_per_byte(model, windows, desk.device)) if windows else {"bits_per_byte": None, "tokens": 0, "bytes": 0}
+    identity = {"text": text.name, "primary": text.primary, "identity": text.identity, "scorer": scoring.SCORER_VERSION}
+    write_json(path, {**identity, **loss, "seconds": time.perf_counter() - began})
+
+
+def _leave_if_asked(desk: Desk) -> None:
+    if desk.stop():
+        raise Interrupted("stopped while scoring; the scores made so far are kept, and the same command goes on")
 
 
 def _scores(folder: Path, run: str) -> list[dict[str, Any]]:
@@ -199,24 +237,15 @@ def _scores(folder: Path, run: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["digest"] == scoring.score_digest(run, row["benchmark_digest"])]
 
 
-def _measure(desk: Desk, run: str, text: Text, model: LlamaForCausalLM) -> dict[str, Any] | None:
-    path = desk.job.workspace.run(run) / "texts" / f"{text.name}.json"
-    kept: dict[str, Any] | None = read_json(path)
-    if kept and kept["identity"] == text.identity:
-        return kept
-    windows = desk.windows(text)
-    if windows is None:
-        return None
-    row = {"text": text.name, "primary": text.primary, "identity": text.identity, **vars(texts.bits_per_byte(model, windows, desk.device))}
-    write_json(path, row)
-    return row
+def _texts(folder: Path) -> list[dict[str, Any]]:
+    rows = [read_json(path) for path in sorted((folder / "texts").glob("*.json"))]
+    return [row for row in rows if row["scorer"] == scoring.SCORER_VERSION]
 
 
-def _outcome(desk: Desk, run: dict[str, Any], measured: list[dict[str, Any]], mixed: mixture.Mixture, seconds: float) -> dict[str, Any]:
+def _outcome(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture) -> dict[str, Any]:
     """outcome.json: everything the driver records of a run."""
-    folder = desk.job.workspace.run(run["digest"])
-    train = read_json(folder / "train.json")
-    recipe = run["recipe"]
+    folder, recipe = desk.job.workspace.run(run["digest"]), run["recipe"]
+    train, scores, measured = read_json(folder / "train.json"), _scores(folder, run["digest"]), _texts(folder)
     steps = schedule.steps_of(recipe["tokens"], recipe["train"]["batch_tokens"])
     tokens = steps * recipe["train"]["batch_tokens"]
     flops = tokens * ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"])
@@ -227,12 +256,12 @@ def _outcome(desk: Desk, run: dict[str, Any], measured: list[dict[str, Any]], mi
         "status": "done",
         "error": None,
         "train": {
-            **train, "steps": steps, "tokens": tokens, "flops": flops, "score_seconds": seconds,
+            **train, "steps": steps, "tokens": tokens, "flops": flops, "score_seconds": sum(row["seconds"] for row in scores + measured),
             "params_non_embedding": counts.non_embedding, "params_total": counts.total, "mfu": _mfu(desk, flops, train["train_seconds"]),
         },
         "usage": [vars(u) for u in usage],
         "texts": measured,
-        "scores": _scores(folder, run["digest"]),
+        "scores": scores,
         "attempt": _attempt(desk),
     }  # fmt: skip
 
@@ -251,24 +280,28 @@ def _attempt(desk: Desk) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _record_failure(space: Workspace, runs: Sequence[dict[str, Any]], error: Exception) -> None:
-    """Every unfinished run of the family gets the sentence; finished ones keep their outcome."""
+def _record_failure(space: Workspace, run: dict[str, Any], error: Exception) -> None:
     sentence = str(error) if isinstance(error, AblateError) else f"{type(error).__name__}: {error}"
-    for run in runs:
-        folder = space.run(run["digest"])
-        if (read_json(folder / "outcome.json") or {}).get("status") != "done":
-            write_json(folder / "outcome.json", {"digest": run["digest"], "status": "failed", "error": sentence})
+    if os.strerror(errno.ENOSPC) in sentence:
+        sentence = "no room left on the disk; free some space, then run the same command again"
+    write_json(space.run(run["digest"]) / "outcome.json", {"digest": run["digest"], "status": "failed", "error": sentence})
 
 
-def main(folder: Path) -> int:
-    """Exit status: 0 done (failed runs have said so in their outcome), 1 stopped by a signal after a checkpoint."""
+def main(folder: Path, lock: int | None) -> int:
+    """Exit status: 0 done (failed runs have said so in their outcome), 1 stopped by a signal after a checkpoint.
+
+    `lock` is the descriptor of the job's lock where the launcher took it for us; run by hand, the job takes it itself.
+    """
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda signum, _frame: asked.append(signum))
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if lock is not None:
+        os.set_inheritable(lock, False)  # what this process starts must not keep the lock after it
     try:
-        work(folder, stop=lambda: bool(asked))
+        with hold(folder / "lock", f"the job {folder.name}") if lock is None else nullcontext():
+            work(folder, stop=lambda: bool(asked))
     except AblateError as e:
         print(e, file=sys.stderr)
         return 1
@@ -276,4 +309,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None))

@@ -30,7 +30,7 @@ def tokens_per_s(recipe: dict[str, Any], device: torch.device) -> float:
     while steps < 2 or time.perf_counter() - began < MEASURE_SECONDS:
         _step(model, optimizer, ids)
         steps += 1
-    return steps * rows * seq_len / (time.perf_counter() - began)
+    return float(steps * rows * seq_len / (time.perf_counter() - began))
 
 
 def _step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Tensor) -> None:

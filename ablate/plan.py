@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import torch
 
-from ablate import drive, prepare, resolve
+from ablate import prepare, resolve
 from ablate.errors import StudyError
+from ablate.jobs import cores, jobs_of
 from ablate.model import ladder
 from ablate.report.effects import smallest_detectable_difference
 from ablate.speed import Speeds
@@ -33,7 +34,7 @@ ACTIVATIONS_PER_LAYER = 40
 
 
 SEED_SD, ITEM_SE = 0.08, 0.02
-"""Assumed until a study's own runs say better: s.d. over seeds of a paired difference, standard error of the items (the shipped study)."""
+"""Assumed: s.d. over seeds of a paired difference, standard error of the items (about those of the shipped study)."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +86,20 @@ class Price:
 def price(study: spec.Study, space: Workspace) -> Price:
     """The price of `study` here; StudyError where it cannot run as written."""
     runs = resolve.runs(study)
+    prepare.check_evaluation(runs, study.evaluate)
     speeds = Speeds(space, study.launch.device)
     refuse(study, runs, space)
     speeds.measure(runs)
     slots, families = slots_of(study), grid.families(runs)
-    jobs = drive.jobs_of(runs, slots)
-    seconds = [_job_seconds(job, speeds) for job in jobs]
+    jobs = jobs_of(runs, slots)
+    seconds = [_job_seconds(job, speeds, study.launch.share) for job in jobs]
     hours = None if any(s is None for s in seconds) else sum(s for s in seconds if s is not None) / 3600
     here = shutil.disk_usage(_existing(space))
     return Price(
         study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots, device=speeds.name,
         sizes=tuple(_size(study, [r for r in runs if r.params == p], speeds) for p in sorted({r.params for r in runs})),
         tokens=_most_read(runs),
-        epochs=prepare.largest_epochs(runs, space, drive.cores()),
+        epochs=prepare.largest_epochs(runs, space, cores()),
         flops=sum(_family_flops(f.runs, study.launch.share) for f in families),
         flops_alone=sum(_flops(r.recipe) * _tokens(r) for r in runs),
         memory=slots * max(memory(r.recipe) for r in runs), memory_here=memory_here(study.launch.device),
@@ -108,8 +110,15 @@ def price(study: spec.Study, space: Workspace) -> Price:
     )  # fmt: skip
 
 
+def refuse_bad_fit(study: spec.Study, space: Workspace) -> None:
+    """What `run` asks before it starts: StudyError if what is missing of the study does not fit here."""
+    missing = [run for run in resolve.runs(study) if not (space.run(run.digest) / "outcome.json").exists()]
+    if missing:
+        refuse(study, missing, space)
+
+
 def refuse(study: spec.Study, runs: Sequence[grid.Run], space: Workspace) -> None:
-    """StudyError if memory or disk cannot hold the study."""
+    """StudyError if memory or disk cannot hold these runs."""
     largest = max(runs, key=lambda r: memory(r.recipe))
     need, have = memory(largest.recipe), memory_here(study.launch.device)
     slots = slots_of(study)
@@ -146,7 +155,7 @@ def slots_of(study: spec.Study) -> int:
     if study.launch.slots != "auto":
         return study.launch.slots
     chosen = device.pick(study.launch.device)
-    return torch.cuda.device_count() if chosen.type == "cuda" else drive.cores()
+    return torch.cuda.device_count() if chosen.type == "cuda" else cores()
 
 
 def memory(recipe: dict[str, Any]) -> int:
@@ -167,9 +176,9 @@ def memory_here(wanted: Literal["auto", "cpu", "cuda"]) -> int:
 
 
 def disk(study: spec.Study, runs: Sequence[grid.Run]) -> int:
-    """Bytes: kept models, two generations of every trunk's checkpoint, token shards, answers."""
+    """Bytes at the peak: models, two generations of every trunk's checkpoint, token shards, answers."""
     models = {r.digest: 4 * ladder.count(r.recipe["model"]).total for r in runs}
-    kept = {"all": sum(models.values()), "best": max(models.values()), "none": 0}[study.keep_models]
+    kept = 0 if study.keep_models == "none" else sum(models.values())  # best: the others go at the end
     trunks = sum(24 * ladder.count(f.runs[0].recipe["model"]).total for f in grid.families(runs))
     shards = 2 * sum(_most_read(runs).values()) * len(study.seeds)
     return kept + trunks + shards + 500_000 * len(runs)
@@ -178,8 +187,8 @@ def disk(study: spec.Study, runs: Sequence[grid.Run]) -> int:
 def _size(study: spec.Study, runs: Sequence[grid.Run], speeds: Speeds) -> Size:
     recipe = runs[0].recipe
     counts = ladder.count(recipe["model"])
-    jobs = drive.jobs_of(runs, 1)
-    seconds = [_job_seconds(job, speeds) for job in jobs]
+    jobs = jobs_of(runs, 1)
+    seconds = [_job_seconds(job, speeds, study.launch.share) for job in jobs]
     return Size(
         params=runs[0].params, non_embedding=counts.non_embedding, total=counts.total,
         width=recipe["model"]["hidden_size"], layers=recipe["model"]["num_hidden_layers"], runs=len(runs),
@@ -189,30 +198,31 @@ def _size(study: spec.Study, runs: Sequence[grid.Run], speeds: Speeds) -> Size:
     )  # fmt: skip
 
 
-def _job_seconds(job: Sequence[grid.Family], speeds: Speeds) -> float | None:
+def _job_seconds(job: Sequence[grid.Family], speeds: Speeds, share: str) -> float | None:
     total = speeds.setup_s()
     for family in job:
         recipe = family.runs[0].recipe
         rate = speeds.tokens_per_s(recipe)
         if rate is None:
             return None
-        tokens = _family_tokens([r.tokens for r in family.runs], recipe["train"]["batch_tokens"], recipe["train"]["decay"])
+        tokens = _family_tokens(family.runs, share)
         scoring = speeds.score_s(recipe)
         total += tokens / rate * (1.0 if scoring is not None else 1.2) + len(family.runs) * (scoring or 0.0)
     return total
 
 
-def _family_tokens(budgets: Sequence[int], batch: int, decay: float) -> int:
-    """Tokens that one trunk and its branches train on."""
-    forks = [schedule.fork_of(schedule.steps_of(t, batch), decay) for t in budgets]
-    decays = [schedule.steps_of(t, batch) - fork for t, fork in zip(budgets, forks, strict=True)]
-    return (max(forks) + sum(decays)) * batch
+def _family_tokens(runs: Sequence[grid.Run], share: str) -> int:
+    """Tokens trained for a family: one trunk and a branch a budget, or every run alone."""
+    train = runs[0].recipe["train"]
+    steps = [schedule.steps_of(r.tokens, train["batch_tokens"]) for r in runs]
+    if share == "none":
+        return sum(steps) * int(train["batch_tokens"])
+    forks = [schedule.fork_of(n, train["decay"]) for n in steps]
+    return (max(forks) + sum(steps) - sum(forks)) * int(train["batch_tokens"])
 
 
 def _family_flops(runs: Sequence[grid.Run], share: str) -> float:
-    train = runs[0].recipe["train"]
-    budgets = [[r.tokens for r in runs]] if share == "trunk" else [[r.tokens] for r in runs]
-    return float(sum(_family_tokens(b, train["batch_tokens"], train["decay"]) for b in budgets) * _flops(runs[0].recipe))
+    return float(_family_tokens(runs, share) * _flops(runs[0].recipe))
 
 
 def _flops(recipe: dict[str, Any]) -> int:

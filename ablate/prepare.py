@@ -15,6 +15,8 @@ from pathlib import Path
 
 from ablate.data import mixture, shards, sources, tokenizer
 from ablate.errors import StudyError
+from ablate.evals.requests import requests
+from ablate.scored import Wanted
 from ablate.study import spec
 from ablate.study.grid import Run
 from ablate.study.quantities import format_count
@@ -36,11 +38,22 @@ class Stream:
         shards.prepare(self.source, self.stream, self.tokenizer.name, tokenizer.load(self.tokenizer), tokens, space)
 
 
-def prepare(runs: Sequence[Run], space: Workspace, processes: int) -> None:
-    """Build what is missing, then refuse runs that repeat a source more than data.max_epochs times."""
+def prepare(runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace, processes: int) -> None:
+    """Build what is missing, then refuse what could not be scored, and runs that repeat a source more than data.max_epochs times."""
+    check_evaluation(runs, evaluate)
     _build(runs, _streams(runs, space), space, processes)
+    for data in _distinct(run.data for run in runs):
+        made = tokenizer.load(space.tokenizers / tokenizer.definition(data))
+        for benchmark in Wanted(evaluate, data).benchmarks(fresh=False):
+            requests(benchmark, made, data.seq_len)
     for run in runs:
         _refuse_repetition(run, space)
+
+
+def check_evaluation(runs: Sequence[Run], evaluate: spec.Evaluate) -> None:
+    """DataError or StudyError for a benchmark or a measured text that cannot be read."""
+    for data in _distinct(run.data for run in runs):
+        Wanted(evaluate, data).check()
 
 
 def largest_epochs(runs: Sequence[Run], space: Workspace, processes: int) -> dict[str, float]:

@@ -65,12 +65,18 @@ class Wanted:
             *(Text(name, source, False) for name, source in self.data.held_out.items()),
         ]
 
+    def check(self) -> None:
+        """DataError or StudyError now, before anything is trained, for a benchmark or a text that cannot be read."""
+        self.benchmarks(fresh=True)
+        for text in self.texts():
+            text.documents()
+
     def is_met(self, outcome: Mapping[str, Any], fresh: bool) -> bool:
         """Whether an outcome has every score that this study wants of the run."""
         have = {score["digest"] for score in outcome["scores"]}
         measured = {text["text"]: text["identity"] for text in outcome["texts"]}
         scores = {score_digest(outcome["digest"], b.digest) for b in self.benchmarks(fresh)}
-        return scores <= have and all(measured.get(t.name, t.identity) == t.identity for t in self.texts())
+        return scores <= have and all(measured.get(t.name) == t.identity for t in self.texts())
 
 
 @cache

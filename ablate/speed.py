@@ -42,6 +42,8 @@ class Speeds:
 
     def learn(self, recipe: dict[str, Any], tokens_per_s: float, score_seconds: float, setup_seconds: float) -> None:
         """Keep what a real run took; the last one counts, for it is the most like the next."""
+        before = self.kept.get(self.key(recipe), {})
+        setup_seconds = max(setup_seconds, before.get("setup_s", 0.0))  # charged to the first run of a process only
         row = {
             "flops_per_s": tokens_per_s * _flops(recipe),
             "tokens_per_s": tokens_per_s,

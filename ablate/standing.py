@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.launch.base import held
+from ablate.launch.base import held, holder
 from ablate.store.store import Store
 from ablate.study.load import load
 from ablate.study.quantities import format_count
@@ -28,8 +27,7 @@ def text(space: Workspace, study: Path | None) -> str:
 def _driver(space: Workspace) -> str:
     if not held(space.driver_lock):
         return "no driver is at work here"
-    holder = json.loads(space.driver_lock.read_text())
-    return f"a driver is at work: process {holder['pid']} on {holder['host']}"
+    return f"a driver is at work: {holder(space.driver_lock)}"
 
 
 def _study(store: Store, name: str, live: Mapping[str, float]) -> list[str]:

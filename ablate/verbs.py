@@ -11,13 +11,14 @@ from rich.console import Console
 from ablate import drive, plan
 from ablate.display import Display
 from ablate.errors import StudyError
-from ablate.launch.base import Launcher
+from ablate.jobs import cores
+from ablate.launch.base import Launcher, hold
 from ablate.launch.inline import InlineLauncher
 from ablate.launch.local import LocalLauncher
 from ablate.report import claims, frames, plots, sentences
 from ablate.speed import Speeds
 from ablate.store.store import Store
-from ablate.study import spec
+from ablate.study import grid, spec
 from ablate.study.load import load
 from ablate.train import device
 from ablate.workspace import Workspace, read_json
@@ -29,11 +30,12 @@ def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path,
     space = Workspace(folder)
     if budget:
         plan.refuse_over_budget(plan.price(study, space), budget)
+    plan.refuse_bad_fit(study, space)
     chosen = device.pick(study.launch.device)
     display = Display(Console(highlight=False, soft_wrap=True), space)
-    asked = drive.Plan(
+    asked = drive.Order(
         study=study, file=str(path), profile=profile, space=space, launcher=_launcher(study, space), device=chosen.type,
-        compile=device.can_compile() if study.launch.compile == "auto" else study.launch.compile, processes=drive.cores(),
+        compile=device.can_compile() if study.launch.compile == "auto" else study.launch.compile, processes=cores(),
     )  # fmt: skip
     try:
         result = drive.drive(asked, display)
@@ -41,7 +43,7 @@ def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path,
         display.stop()
     if result.trained:
         _learn(result, space, study)
-    _report(display.console, space, study.name, redraw=bool(result.trained) or not (space.plots / study.name).exists())
+    _report(display.console, space, study.name)
     for digest, error in result.failed.items():
         display.console.print(f"failed: run {digest}: {error}")
     if result.failed:
@@ -60,7 +62,7 @@ def draw(space: Workspace, study: str | None) -> str:
 def ingest(space: Workspace) -> str:
     """`ablate ingest`: record every outcome in the run folders again."""
     recorded = 0
-    with Store.open(space.database) as store:
+    with hold(space.driver_lock, f"the folder {space.runs}"), Store.open(space.database) as store:
         for path in sorted(space.runs.glob("*/outcome.json")):
             run, outcome = read_json(path.parent / "run.json"), read_json(path)
             if run and outcome["status"] == "done":
@@ -76,7 +78,7 @@ def _launcher(study: spec.Study, space: Workspace) -> Launcher:
         return InlineLauncher()
     slots = plan.slots_of(study)
     gpus = slots if device.pick(study.launch.device).type == "cuda" else 0
-    return LocalLauncher(slots, threads=max(1, drive.cores() // slots), compiled=space.compiled, gpus=gpus)
+    return LocalLauncher(slots, threads=max(1, cores() // slots), compiled=space.compiled, gpus=gpus)
 
 
 def _learn(result: drive.Result, space: Workspace, study: spec.Study) -> None:
@@ -90,9 +92,14 @@ def _learn(result: drive.Result, space: Workspace, study: spec.Study) -> None:
     speeds.save()
 
 
-def _report(console: Console, space: Workspace, name: str, redraw: bool) -> None:
+def _report(console: Console, space: Workspace, name: str) -> None:
+    """Draw what has changed since it was last drawn, and state the verdict."""
     table = frames.read(Store.read_only(space.database), name)
-    if redraw and (paths := plots.draw_all(table, space.plots / name)):
+    stamp, state = space.plots / f".{name}.drawn", grid.digest([table.runs.rows(), table.scores.rows()])
+    if not stamp.exists() or stamp.read_text() != state:
+        paths = plots.draw_all(table, space.plots / name)
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(state)
         console.print(f"figures and their tables: {space.plots / name} ({sum(p.suffix == '.png' for p in paths)} figures)")
     console.print("")
     console.print(_verdict(table))

@@ -22,7 +22,7 @@ data:
   tokenizer: {train_bpe: 512}
   seq_len: 64
 train: {lr: 0.004, batch_tokens: 512, warmup_steps: 10}
-evaluate: {benchmarks: [builtin:all], fresh_twins: false}
+evaluate: {benchmarks: [builtin:grammar, builtin:which_kind]}
 launch: {compile: false, checkpoint_every: 0.3s, slots: 2}
 """
 

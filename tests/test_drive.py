@@ -15,6 +15,8 @@ import pytest
 
 from tests.studies import TINY, ablate, numbers, start, write
 
+PAIRS = "".join(f'{{"sentence_good": "the cat {i} sleeps", "sentence_bad": "the cat {i} sleep", "UID": "agreement"}}\n' for i in range(20))
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -76,14 +78,24 @@ def test_a_level_and_a_benchmark_more_retrain_nothing(undisturbed: Path, tmp_pat
     folder = tmp_path / "copy"
     shutil.copytree(undisturbed, folder)
     before = {row[0]: row for row in numbers(folder)[:4]}
+    weights = {p: p.read_bytes() for p in folder.glob("runs/*/model/model.safetensors")}
     write(folder, TINY.replace("tokens: [60k, 120k]", "tokens: [60k, 120k, 180k]"))
-    out = ablate("run", "tiny.yaml", cwd=folder)
-    assert "6 runs: 4 done, 2 to go" in out
+    assert "6 runs: 4 done, 2 to go" in ablate("run", "tiny.yaml", cwd=folder)
     after = {row[0]: row for row in numbers(folder)[:6]}
     assert {digest: after[digest] for digest in before} == before
 
+    (folder / "pairs.jsonl").write_text(PAIRS)
+    (folder / "extra.txt").write_text("The cat sat on the mat and the dog saw it.\n" * 50)
+    benchmarks = "[builtin:grammar, builtin:which_kind, {blimp: pairs.jsonl, name: pairs}]"
+    more = [f"evaluate.benchmarks={benchmarks}", "data.held_out={extra: {files: extra.txt}}"]
+    assert "4 runs: 0 done, 4 to go" in ablate("run", "tiny.yaml", "grid.tokens=[60k, 120k]", *more, cwd=folder)
+    assert {p: p.read_bytes() for p in weights} == weights
+    counts = "select (select count(*) from scores where benchmark = 'pairs'), (select count(*) from text_losses where text = 'extra')"
+    assert ablate("query", counts, "--format", "csv", cwd=folder).splitlines()[1] == "4,4"
+    assert "nothing to train" in ablate("run", "tiny.yaml", "grid.tokens=[60k, 120k]", *more, cwd=folder)
 
-@pytest.mark.parametrize("seed", [1, 2])
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_the_numbers_are_the_same(undisturbed: Path, tmp_path: Path, seed: int) -> None:
     folder = with_data_of(undisturbed, tmp_path)
     rng = random.Random(seed)
@@ -106,13 +118,14 @@ def test_a_new_driver_adopts_the_jobs_of_a_killed_one(undisturbed: Path, tmp_pat
     folder = with_data_of(undisturbed, tmp_path)
     driver = start("run", "tiny.yaml", cwd=folder)
     alive = set(wait_for_workers(folder))
-    time.sleep(1)
-    driver.kill()
+    driver.kill()  # at once: the workers are still importing
     driver.communicate()
     assert set(workers(folder)) >= alive, "workers outlive their driver"
     ablate("run", "tiny.yaml", cwd=folder)
-    jobs = list(folder.glob("runs/jobs/*/job.json"))
-    assert len(jobs) == 2, "nothing was started a second time"
+    carried = [
+        run["digest"] for path in folder.glob("runs/jobs/*/job.json") for runs in json.loads(path.read_text())["families"] for run in runs
+    ]
+    assert len(carried) == len(set(carried)) == 4, "nothing was started a second time"
     assert numbers(folder) == numbers(undisturbed)
 
 
@@ -127,8 +140,6 @@ def test_a_second_driver_is_refused(undisturbed: Path, tmp_path: Path) -> None:
     assert driver.returncode == 130, err
     assert "the same command goes on" in out + err
     assert workers(folder) == []
-    ablate("run", "tiny.yaml", cwd=folder)
-    assert numbers(folder) == numbers(undisturbed)
 
 
 def test_plot_and_query_work_while_a_study_runs(undisturbed: Path, tmp_path: Path) -> None:

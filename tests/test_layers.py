@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "ablate"
 LAYERS = ["errors", "workspace", "study", "data", "model", "evals", "train", "store", "launch", "report", "top"]
 TOP = [
     "scored",
+    "jobs",
     "search",
     "measure",
     "speed",

@@ -13,11 +13,11 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
-from outcomes import filled, finish, run, score, study
 
 from ablate.errors import StoreError
 from ablate.search import Trials
 from ablate.store.store import Store
+from tests.outcomes import filled, finish, run, score, study
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ DRIVER = """
 import os, signal, sys
 from pathlib import Path
 import optuna
-from outcomes import run
+from tests.outcomes import run
 from ablate.search import Trials
 from ablate.store.store import Store
 

@@ -11,12 +11,16 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from ablate.errors import BusyError
+
+PROBE_SECONDS = 0.5
+"""How long a lock may be found taken by somebody who only asks whether it is (`held` takes it for an instant)."""
 
 
 class Handle(Protocol):
@@ -47,18 +51,34 @@ class Launcher(Protocol):
 @contextmanager
 def hold(lock: Path, what: str, wait: bool = False) -> Iterator[None]:
     """Hold `lock` while the block runs. If another holds it: wait for it, or BusyError naming its host and process."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    fd = take(lock, what, wait)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise BusyError(f"{what} is held by {_holder(lock)}; wait for it to end, or stop it") from None
-        os.ftruncate(fd, 0)
-        os.write(fd, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode())
+        sign(fd, os.getpid())
         yield
     finally:
         os.close(fd)
+
+
+def take(lock: Path, what: str, wait: bool = False) -> int:
+    """Lock it and return the descriptor: the lock lasts as long as any process has it open."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + PROBE_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return fd
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(fd)
+                raise BusyError(f"{what} is held by {holder(lock)}; wait for it to end, or stop it") from None
+            time.sleep(PROBE_SECONDS / 10)
+
+
+def sign(fd: int, pid: int) -> None:
+    """Say in the lock's file who holds it."""
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, json.dumps({"host": socket.gethostname(), "pid": pid}).encode(), 0)
 
 
 def held(lock: Path) -> bool:
@@ -76,10 +96,11 @@ def held(lock: Path) -> bool:
     return False
 
 
-def _holder(lock: Path) -> str:
+def holder(lock: Path) -> str:
+    """Who holds the lock, in words."""
     try:
-        holder = json.loads(lock.read_text())
-        return f"process {holder['pid']} on {holder['host']}"
+        signed = json.loads(lock.read_text())
+        return f"process {signed['pid']} on {signed['host']}"
     except (ValueError, KeyError):
         return "another process"
 

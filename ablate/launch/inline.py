@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from ablate.launch.base import Handle
+from ablate.launch.base import Handle, hold
 
 
 class InlineJob:
@@ -32,5 +32,6 @@ class InlineLauncher:
 
     def start(self, folder: Path) -> Handle:
         # by name: a job's imports (torch, transformers) take seconds that other drivers need not pay
-        importlib.import_module("ablate.job").work(folder)
+        with hold(folder / "lock", f"the job {folder.name}"):
+            importlib.import_module("ablate.job").work(folder)
         return InlineJob(folder)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ablate.launch.base import Handle
+from ablate.launch.base import Handle, sign, take
 
 
 class LocalJob:
@@ -47,18 +47,28 @@ class LocalLauncher:
     def start(self, folder: Path) -> Handle:
         taken = {slot for slot, job in self._jobs if job.alive()}
         slot = min(set(range(self.slots)) - taken)
+        # The worker inherits the job's lock: there is no moment in which it lives and a new driver could think that it does not.
+        lock = take(folder / "lock", f"the job {folder.name}")
         with (folder / "log.txt").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "ablate.job", str(folder)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=self._environment(slot),
-            )  # fmt: skip
+                [sys.executable, "-m", "ablate.job", str(folder), str(lock)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(lock,),
+                env=self._environment(slot),
+            )
+        sign(lock, process.pid)
+        os.close(lock)
         job = LocalJob(folder, process)
         self._jobs = [(s, j) for s, j in self._jobs if j.alive()] + [(slot, job)]
         return job
 
     def _environment(self, slot: int) -> dict[str, str]:
         env = dict(os.environ)
-        env.update(OMP_NUM_THREADS=str(self.threads), TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_CACHE_DIR=str(self.compiled.absolute()))
+        env.update(OMP_NUM_THREADS=str(self.threads), TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_COMPILE_THREADS="1")
+        env.update(TORCHINDUCTOR_CACHE_DIR=str(self.compiled.absolute()))
         if self.gpus:
             visible = env.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(self.gpus)))).split(",")
             env["CUDA_VISIBLE_DEVICES"] = visible[slot % len(visible)]

@@ -81,7 +81,7 @@ def attempt_row(attempt: Mapping[str, Any]) -> Row:
 
 def text_rows(outcome: Mapping[str, Any]) -> list[Row]:
     same = ("text", "bits_per_byte", "tokens", "bytes")
-    rows = outcome["texts"]
+    rows = [row for row in outcome["texts"] if row["bits_per_byte"] is not None]  # a source may hold nothing out
     return [{"run": outcome["digest"], "is_primary": bool(row["primary"]), **{name: row[name] for name in same}} for row in rows]
 
 

@@ -119,6 +119,8 @@ class Data(Block):
     def _some_source(self) -> Data:
         if self.synthetic is None and self.web is None:
             raise ValueError("name at least one of synthetic: and web:")
+        if taken := {"synthetic", "web", "neutral"} & self.held_out.keys():
+            raise ValueError(f"held_out: {min(taken)} is the name of a text that is measured anyway; choose another name")
         return self
 
 

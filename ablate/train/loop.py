@@ -22,7 +22,7 @@ TRUNK, BRANCH = "trunk", "branch"  # names of checkpoints
 
 @dataclass(frozen=True)
 class Branch:
-    """One run of a family. `done` means its outcome exists already, so it is not trained again."""
+    """One run of a family. One that is `done` is not trained again, but it pays for no trunk either."""
 
     digest: str
     steps: int
@@ -51,6 +51,7 @@ class Trained:
     lost_seconds: float  # trained and thrown away by kills, its share of the trunk's included
     setup_seconds: float  # building and compiling in this process, charged to the first run after it
     peak_memory_bytes: int
+    shared: bool  # whether it left a trunk; else it was trained alone from step 0
 
 
 def train_family(
@@ -143,6 +144,7 @@ class _Family:
             lost_seconds=progress.lost_seconds + notes.get("trunk_lost", 0.0),
             setup_seconds=self.engine.take_setup_seconds(),
             peak_memory_bytes=peak_memory(self._settings.device),
+            shared="trunk_seconds" in notes,
         )
 
     def _walk(self, folder: Path, name: str, scale: Callable[[int], float], end: int | None) -> Walk:

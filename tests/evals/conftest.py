@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from small_model import TEXT, build
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from tests.evals.small_model import TEXT, build
 
 
 @pytest.fixture(autouse=True, scope="module")

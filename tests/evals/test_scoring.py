@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_model import build
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ablate.errors import DataError, RunError
@@ -21,6 +20,7 @@ from ablate.evals.benchmarks import make
 from ablate.evals.items import Benchmark, Item
 from ablate.evals.requests import Requests, encode, requests
 from ablate.evals.scoring import choice_logprobs, clustered_stderr, plain_stderr, score, score_digest
+from tests.evals.small_model import build
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4

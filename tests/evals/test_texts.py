@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_model import TEXT
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ablate.errors import DataError, RunError
@@ -17,6 +16,7 @@ from ablate.evals import texts as texts_module
 from ablate.evals.requests import encode
 from ablate.evals.texts import bits_per_byte, held_out_documents, windows
 from ablate.study.spec import Source
+from tests.evals.small_model import TEXT
 
 CPU = torch.device("cpu")
 DOCUMENTS = [TEXT, "The owl.", "", "Café 猫 🐈", TEXT[::-1]]

@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-import simulated_study
-from simulated_study import BENCHMARKS
 
 from ablate.report import cells, claims, sentences
 from ablate.report.claims import Verdict
 from ablate.report.frames import Frames
+from tests.report import simulated_study
+from tests.report.simulated_study import BENCHMARKS
 
 M = 1_000_000
 ONE_CELL = {"sizes": (M,), "budgets": (M,)}

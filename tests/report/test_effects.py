@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from simulated_study import answers
 
 from ablate.report import effects
 from ablate.report.effects import Answers, Variance
+from tests.report.simulated_study import answers
 
 RESAMPLES = 1000
 

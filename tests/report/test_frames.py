@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from outcomes import filled, finish, run, score, study
-
 from ablate.report import claims, frames, sentences
 from ablate.report.frames import ANSWERS, CURVES, RUNS, SCORES, TEXTS, USAGE
 from ablate.store.store import Store
+from tests.outcomes import filled, finish, run, score, study
 
 RESULTS = "results.db"
 

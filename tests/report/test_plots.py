@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-import simulated_study
 
 from ablate.report import claims, plots, tables
 from ablate.report.cells import strata
+from tests.report import simulated_study
 
 M = 1_000_000
 NAMES = {"claim", "ratio", "heat", "loss", "texts", "benchmarks"}

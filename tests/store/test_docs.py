@@ -6,9 +6,8 @@ import re
 import sqlite3
 from pathlib import Path
 
-from outcomes import filled
-
 from ablate.store import tables
+from tests.outcomes import filled
 
 DOCS = Path(__file__).parents[2] / "docs" / "results.md"
 

@@ -6,12 +6,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from outcomes import filled, finish, run
 from sqlalchemy import Connection
 
 from ablate.errors import StoreError
 from ablate.store import engine, migrate
 from ablate.store.store import Store
+from tests.outcomes import filled, finish, run
 
 
 def m002_hair(connection: Connection) -> None:

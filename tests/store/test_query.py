@@ -7,10 +7,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from outcomes import filled, finish, run
 
 from ablate.errors import StoreError
 from ablate.store.store import Store
+from tests.outcomes import filled, finish, run
 
 
 def test_reading_works_while_somebody_writes(tmp_path: Path) -> None:

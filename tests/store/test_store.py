@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outcomes import answers, filled, finish, metrics, outcome, run, score, study
 
 from ablate.errors import DiskFullError, StoreError
 from ablate.store import engine
 from ablate.store.store import Store
+from tests.outcomes import answers, filled, finish, metrics, outcome, run, score, study
 
 
 def rows(folder: Path, sql: str) -> list[dict[str, Any]]:
