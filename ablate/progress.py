@@ -12,7 +12,7 @@ from ablate.study.grid import Family, Run, families
 from ablate.train import schedule
 from ablate.workspace import Workspace
 
-FIXED_PARAMS = 200_000
+FIXED_PARAMS = 70_000
 """A step costs about as much as for this many more parameters, whatever its size (measured on a CPU: docs/performance.md)."""
 FRESH_SECONDS = 20.0
 """Metrics older than this are not of something that trains now."""
@@ -32,11 +32,13 @@ class Progress:
 
     def tokens_per_s(self, state: Mapping[str, str]) -> float:
         """Of all that trains now, together."""
-        running = [(f, r) for f in self.families for r in f.runs if state[r.digest] == "running"]
-        folders = {self.space.family(f.digest) for f, _ in running} | {self.space.run(r.digest) for _, r in running}
-        fresh = time.time() - FRESH_SECONDS
-        paths = [p for folder in folders if (p := folder / "metrics.jsonl").exists() and p.stat().st_mtime > fresh]
-        return sum(float(_last(path).get("tokens_per_s", 0.0)) for path in paths)
+        rate, fresh = 0.0, time.time() - FRESH_SECONDS
+        for family in self.families:
+            running = [self.space.run(r.digest) for r in family.runs if state[r.digest] == "running"]
+            written = {p.stat().st_mtime: p for f in [self.space.family(family.digest), *running] if (p := f / "metrics.jsonl").exists()}
+            if running and written and max(written) > fresh:  # a trunk or one branch: never both at once
+                rate += float(_last(written[max(written)]).get("tokens_per_s", 0.0))
+        return rate
 
     def _done(self, family: Family, state: Mapping[str, str]) -> float:
         ended = [r for r in family.runs if state[r.digest] in ("done", "failed")]
