@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ablate.errors import StudyError
@@ -30,7 +31,7 @@ def shape(params: int, vocab_size: int, seq_len: int, tie_word_embeddings: bool)
     """
     if not SMALLEST <= params <= LARGEST:
         raise StudyError(f"params: {params:,} is outside what the ladder covers, {SMALLEST:,} to {LARGEST:,} non-embedding parameters")
-    width, depth, inner = min(_candidates(params), key=lambda c: (_oddity(params, *c), c))
+    width, depth, inner = _best(params)
     heads = width // _head_size(width)
     return {
         "family": "llama",
@@ -66,6 +67,11 @@ def flops_per_token(model: dict[str, Any], seq_len: int) -> int:
 
 def _non_embedding(width: int, depth: int, inner: int) -> int:
     return depth * (4 * width * width + 3 * width * inner + 2 * width) + width
+
+
+@cache
+def _best(params: int) -> tuple[int, int, int]:
+    return min(_candidates(params), key=lambda c: (_oddity(params, *c), c))
 
 
 def _candidates(params: int) -> list[tuple[int, int, int]]:
