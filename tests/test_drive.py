@@ -146,9 +146,11 @@ def test_plot_and_query_work_while_a_study_runs(undisturbed: Path, tmp_path: Pat
     folder = with_data_of(undisturbed, tmp_path)
     driver = start("run", "tiny.yaml", cwd=folder)
     wait_for_workers(folder)
-    assert "4" in ablate("query", "select count(*) from results", cwd=folder)
+    status = ablate("status", cwd=folder)
+    assert f"a driver is at work: process {driver.pid}" in status and "4 runs: " in status
+    assert ablate("query", "select count(*) from results", "--format", "csv", cwd=folder).split() == ["count(*)", "4"]
+    assert driver.poll() is None, "the study still runs"
     ablate("plot", cwd=folder)
-    assert "waiting" in ablate("status", cwd=folder) or "running" in ablate("status", cwd=folder)
     driver.communicate(timeout=200)
     assert driver.returncode == 0
 

@@ -67,6 +67,6 @@ def test_epochs_of_a_source_that_ends(tmp_path: Path) -> None:
 
 
 def test_the_sum_behind_a_refusal(tmp_path: Path) -> None:
-    study = load(write(tmp_path), None, ["grid.params=[70B]", "grid.tokens=[100B]", "train.batch_tokens=1048576"])
-    with pytest.raises(StudyError, match=r"70B needs .* GB of memory .* x 16 bytes"):
+    study = load(write(tmp_path), None, ["grid.params=[7B]", "grid.tokens=[1B]", "train.batch_tokens=1048576"])
+    with pytest.raises(StudyError, match=r"7B needs .* GB of memory .* x 16 bytes"):
         plan.price(study, Workspace(tmp_path))

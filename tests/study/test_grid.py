@@ -28,7 +28,7 @@ def as_run(study: Study, point: Point) -> Run:
     named = {k: v for k, v in point.factors.items() if "." in k}
     fixed = with_values(study, named).model_dump(mode="json", include={"data", "model", "train"})
     recipe = {k: str(v) if isinstance(v, Fraction) else v for k, v in point.factors.items() if "." not in k}
-    return Run(factors={}, seed=point.seed, recipe=recipe | fixed | {"seed": point.seed})
+    return Run(factors={}, seed=point.seed, recipe=recipe | fixed | {"seed": point.seed}, data=study.data)
 
 
 def runs(study: Study) -> list[Run]:
