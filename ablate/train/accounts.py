@@ -36,10 +36,6 @@ class Ledger:
         lost_before = sum(s.lost_seconds for s in self._segments)
         self._segments.append(Segment(end, seconds - before, lost_seconds - lost_before, tuple(payers)))
 
-    def seconds_to(self, fork: int) -> float:
-        """Trunk seconds up to `fork`, whoever paid."""
-        return sum(s.seconds for s in self._segments if s.end <= fork)
-
     def share(self, digest: str) -> tuple[float, float]:
         """(seconds, lost seconds) of the trunk that the run `digest` pays for."""
         mine = [s for s in self._segments if digest in s.payers]
