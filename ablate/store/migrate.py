@@ -11,7 +11,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, func, insert, inspect, select
+from sqlalchemy import Connection, Engine, func, insert, inspect, select, update
 
 from ablate.errors import StoreError
 from ablate.store import tables, views
@@ -32,6 +32,22 @@ def migration(step: Migration) -> Migration:
 @migration
 def m001_initial(connection: Connection) -> None:
     tables.metadata.create_all(connection)
+
+
+@migration
+def m002_predictions_and_attempts(connection: Connection) -> None:
+    columns = {
+        "runs": {"optimizer": "VARCHAR(16)", "predicted_seconds": "FLOAT", "predicted_memory_bytes": "BIGINT"},
+        "attempts": {
+            "optimizer_backend": "VARCHAR(40)", "optimizer_version": "VARCHAR(80)", "micro_batch": "INTEGER", "oom_halvings": "INTEGER",
+            "pack": "INTEGER", "devices": "INTEGER", "activation_checkpointing": "BOOLEAN",
+        },
+    }  # fmt: skip
+    for table, added in columns.items():
+        for name, kind in added.items():
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+    recipe = tables.runs.c.recipe
+    connection.execute(update(tables.runs).values(optimizer=recipe["train"]["optimizer"]["name"].as_string()))
 
 
 def upgrade(engine: Engine, migrations: Sequence[Migration] = MIGRATIONS) -> None:

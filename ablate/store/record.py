@@ -51,6 +51,7 @@ def run_row(run: Mapping[str, Any]) -> Row:
         "tokens": recipe["tokens"],
         "synthetic_ratio": float(Fraction(recipe["data"]["shares"].get("synthetic", "0"))),
         "recipe": recipe,
+        "optimizer": recipe["train"].get("optimizer", {}).get("name"),
         "status": "pending",
     }
 
@@ -65,7 +66,7 @@ def outcome_row(outcome: Mapping[str, Any]) -> Row:
     return {
         **{name: train[name] for name in same},
         "params_non_embedding": train.get("params_non_embedding"),
-        "setup_seconds": train.get("setup_seconds"),
+        **{name: train.get(name) for name in ("setup_seconds", "predicted_seconds", "predicted_memory_bytes")},
         "tokens_trained": train["tokens"],
         "train_flops": float(train["flops"]),
         "bits_per_byte": next((text["bits_per_byte"] for text in outcome["texts"] if text["primary"]), None),
@@ -74,7 +75,10 @@ def outcome_row(outcome: Mapping[str, Any]) -> Row:
 
 def attempt_row(attempt: Mapping[str, Any]) -> Row:
     """The columns of `attempts` that its worker knows."""
-    same = ("host", "pid", "device", "device_type", "threads", "launcher", "compile", "versions")
+    same = (
+        "host", "pid", "device", "device_type", "threads", "launcher", "compile", "versions", "optimizer_backend", "optimizer_version",
+        "micro_batch", "oom_halvings", "pack", "devices", "activation_checkpointing",
+    )  # fmt: skip
     row = {name: attempt.get(name) for name in same}
     return {**row, "started": stamp(attempt.get("started")), "ended": stamp(attempt.get("ended"))}
 

@@ -70,6 +70,9 @@ runs = Table(
     Column("device_type", String(16), comment="cuda or cpu; NULL where not recorded"),
     Column("started", String(32), comment="start of the last attempt"),
     Column("ended", String(32), comment="end of the last attempt"),
+    Column("optimizer", String(16), comment="name of the optimiser in the recipe"),
+    Column("predicted_seconds", Float, comment="train_seconds as predicted before the run started; NULL where nothing was known"),
+    Column("predicted_memory_bytes", BigInteger, comment="peak_memory_bytes as predicted before the run started"),
 )
 
 study_runs = Table(
@@ -104,6 +107,13 @@ attempts = Table(
     Column("versions", JSON, comment="versions of Python and the libraries"),
     Column("started", String(32), comment="when it began"),
     Column("ended", String(32), comment="when it ended; NULL while it runs"),
+    Column("optimizer_backend", String(40), comment="whose update kernel ran: apex, or one of torch's"),
+    Column("optimizer_version", String(80), comment="version of that library"),
+    Column("micro_batch", Integer, comment="sequences a pass, as it was at the end"),
+    Column("oom_halvings", Integer, comment="times the micro-batch was halved because memory ran out"),
+    Column("pack", Integer, comment="models trained at once in one step; 1: this one alone"),
+    Column("devices", Integer, comment="devices that this one run was spread over"),
+    Column("activation_checkpointing", Boolean, comment="whether activations were computed again in the backward pass instead of kept"),
 )
 
 curves = Table(

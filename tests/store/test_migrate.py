@@ -1,4 +1,4 @@
-"""Upgrades: whole or not at all, with the old file beside the new one."""
+"""Upgrades: whole or not at all, with the old file beside the new one. version1.sql is a file as the first release wrote it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from sqlalchemy import Connection
 from ablate.errors import StoreError
 from ablate.store import engine, migrate
 from ablate.store.store import Store
-from tests.outcomes import filled, finish, run
+from tests.outcomes import answers, filled, finish, metrics, outcome, run
+
+KNOWN = len(migrate.MIGRATIONS)
 
 
-def m002_hair(connection: Connection) -> None:
+def m900_hair(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN hair TEXT")
     connection.exec_driver_sql("ALTER TABLE runs DROP COLUMN setup_seconds")
 
 
-def m003_fails(connection: Connection) -> None:
+def m901_fails(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE TABLE half_done (x)")
     connection.exec_driver_sql("ALTER TABLE no_such_table ADD COLUMN x")
 
@@ -44,7 +46,7 @@ def schema(path: Path) -> str:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A file of version 1 with something in it."""
+    """A file of today's version with something in it."""
     with filled(tmp_path, [run(**{"train.lr": 0.1})]) as store:
         finish(store, run(), tmp_path)
     return tmp_path / "results.db"
@@ -52,39 +54,81 @@ def old(tmp_path: Path) -> Path:
 
 def test_an_upgrade_keeps_everything_and_the_old_file(old: Path) -> None:
     before = schema(old)
-    upgrade(old, m002_hair)
+    upgrade(old, m900_hair)
     db = sqlite3.connect(old)
     assert db.execute("select hair from runs").fetchall() == [(None,)]
     assert db.execute('select status, "train.lr", sums from results_quality').fetchall() == [("done", 0.1, 0.5)]
-    assert db.execute("select number, name from ablate_migrations").fetchall() == [(1, "m001_initial"), (2, "m002_hair")]
+    assert db.execute("select number, name from ablate_migrations").fetchall() == [
+        *enumerate((step.__name__ for step in migrate.MIGRATIONS), start=1),
+        (KNOWN + 1, "m900_hair"),
+    ]
     db.close()
-    backup = old.with_name("results.db.version1")
+    backup = old.with_name(f"results.db.version{KNOWN}")
     assert schema(backup) == before
     assert Store.read_only(backup).query("select count(*) from item_answers")[1] == [(4,)]
+
+
+def columns(path: Path) -> dict[str, list[tuple[str, str]]]:
+    """table or view → its columns with their types, in order."""
+    db = sqlite3.connect(path)
+    try:
+        names = [name for (name,) in db.execute("select name from sqlite_master where type in ('table', 'view')")]
+        return {name: [(row[1], row[2]) for row in db.execute(f"pragma table_info({name})")] for name in names}
+    finally:
+        db.close()
+
+
+def test_a_file_of_the_first_release_becomes_one_of_today(tmp_path: Path, old: Path) -> None:
+    first = tmp_path / "first"
+    first.mkdir()
+    db = sqlite3.connect(first / "results.db")
+    db.executescript(Path(__file__).with_name("version1.sql").read_text())
+    db.close()
+    with Store.open(first / "results.db") as store:
+        sql = "select status, optimizer, final_loss, predicted_device_hours, peak_memory_bytes from results order by seed"
+        assert store.query(sql)[1] == [("done", "adamw", 3.25, None, 10**9), ("pending", None, None, None, None)]
+        assert store.query("select job, optimizer_backend, pack from attempts")[1] == [("job1", None, None)]
+        finish(store, run(seed=1), tmp_path)
+    assert columns(first / "results.db") == columns(old)
+    assert columns(first / "results.db.version1").keys() == columns(old).keys()
+
+
+def test_what_was_predicted_and_chosen_is_recorded(tmp_path: Path) -> None:
+    chosen = {
+        "optimizer_backend": "apex", "optimizer_version": "0.1", "micro_batch": 4, "oom_halvings": 1, "pack": 1, "devices": 2,
+        "activation_checkpointing": True,
+    }  # fmt: skip
+    done = outcome(run(), **chosen)
+    done["train"] |= {"predicted_seconds": 3600.0, "predicted_memory_bytes": 2 * 10**9}
+    with filled(tmp_path, [run()]) as store:
+        store.record(done, answers(done), metrics(tmp_path))
+        assert store.query("select device_hours, predicted_device_hours, predicted_memory_bytes from results")[1] == [(2.0, 1.0, 2 * 10**9)]
+        assert store.query(f"select {', '.join(chosen)} from attempts")[1] == [tuple(chosen.values())]
 
 
 def test_a_failed_upgrade_leaves_the_file_as_it_was(old: Path) -> None:
     before = schema(old)
     with pytest.raises(StoreError, match="no_such_table"):
-        upgrade(old, m002_hair, m003_fails)
+        upgrade(old, m900_hair, m901_fails)
     assert schema(old) == before
     assert Store.read_only(old).query("select status from results")[1] == [("done",)]
-    upgrade(old, m002_hair)
+    upgrade(old, m900_hair)
 
 
 def test_a_newer_file_is_refused_by_all(old: Path) -> None:
-    upgrade(old, m002_hair)
+    upgrade(old, m900_hair)
     before = old.read_bytes()
+    said = rf"newer version of ablate .*version {KNOWN + 1}, this program knows {KNOWN}.*nothing was changed"
     for opened in (Store.open, Store.read_only):
-        with pytest.raises(StoreError, match=r"made by a newer version of ablate .*version 2, this program knows 1.*nothing was changed"):
+        with pytest.raises(StoreError, match=said):
             opened(old)
     assert old.read_bytes() == before
 
 
 def test_a_new_file_is_made_at_the_newest_version(tmp_path: Path) -> None:
-    upgrade(tmp_path / "new" / "results.db", m003_fails)
+    upgrade(tmp_path / "new" / "results.db", m901_fails)
     db = sqlite3.connect(tmp_path / "new" / "results.db")
-    assert db.execute("select max(number) from ablate_migrations").fetchall() == [(2,)]
+    assert db.execute("select max(number) from ablate_migrations").fetchall() == [(KNOWN + 1,)]
     db.close()
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["results.db"]
 
