@@ -1,7 +1,8 @@
-"""The training pass of a Llama: the same function as transformers' own forward and a cross-entropy, arranged to be fast.
+"""The training pass, tokens → loss: the same function as transformers' own forward and cross-entropy, arranged to be fast.
 
-It differs in three ways: the rotary tables and the causal mask are made once and not in every layer of every step;
-attention is the plain product form where that is faster (on a CPU); the logits are made once, by the loss.
+A Llama differs from transformers' in three ways: the rotary tables and the causal mask are made once and not in every
+layer of every step; attention is the plain product form where that is faster (on a CPU); the logits are made once, by
+the loss. Every other causal model goes through its own decoder into the same loss.
 """
 
 from __future__ import annotations
@@ -9,47 +10,82 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import AttentionInterface, LlamaForCausalLM
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, LlamaForCausalLM, PreTrainedModel
 
 from ablate.train.loss import next_token_loss
 
 _PLAIN = "ablate_plain"
+# Names of config values by which a model changes its logits after the output embedding.
+_LOGIT_CHANGES = ("logit_scale", "logits_scaling", "final_logit_softcapping", "lm_head_multiplier")
 
 
-class Forward:
-    """Tokens → mean next-token loss. Parameters stay float32; `bfloat16` is the precision of the matrix products."""
+class Forward(nn.Module):
+    """Tokens → mean next-token loss. Parameters keep their type; `bfloat16` is the precision of the matrix products."""
 
-    def __init__(self, model: LlamaForCausalLM, seq_len: int, bfloat16: bool, compile: bool) -> None:
-        AttentionInterface.register(_PLAIN, _plain_attention)
-        self._model, self._bfloat16 = model, bfloat16
+    def __init__(self, model: PreTrainedModel, seq_len: int, bfloat16: bool, compile: bool) -> None:
+        super().__init__()
+        self.model = model
+        self._bfloat16 = bfloat16
         self._device = model.device.type
-        positions = torch.arange(seq_len, device=model.device)[None]
-        with torch.no_grad():
-            self._rotary = model.model.rotary_emb(torch.empty(0, device=model.device), positions)
-        # On CUDA the flash kernel makes its own causal mask. On a CPU its backward pass is slower than the plain products.
-        self._attention = "sdpa" if self._device == "cuda" else _PLAIN
-        self._mask = None if self._device == "cuda" else torch.full((seq_len, seq_len), float("-inf")).triu(1)
-        self._loss = torch.compile(self._plain_loss, dynamic=False) if compile else self._plain_loss
+        if isinstance(model, LlamaForCausalLM):
+            self._prepare_llama(seq_len)
+            passed = self._llama_loss
+        else:
+            passed = self._decoder_loss if _has_plain_logits(model) else self._logits_loss
+        self._loss = torch.compile(passed, dynamic=False) if compile else passed
 
-    def __call__(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         """Loss in nats a token; tokens [sequences, seq_len + 1]."""
-        before = self._model.config._attn_implementation
-        self._model.config._attn_implementation = self._attention
+        config = self.model.config
+        before = config._attn_implementation
+        if isinstance(self.model, LlamaForCausalLM):
+            config._attn_implementation = self._attention
         try:
-            loss: Tensor = self._loss(tokens[:, :-1], tokens[:, 1:], self._mask, *self._rotary)
+            loss: Tensor = self._loss(tokens[:, :-1], tokens[:, 1:])
             return loss
         finally:  # others who use the model find it as transformers made it
-            self._model.config._attn_implementation = before
+            config._attn_implementation = before
 
-    def _plain_loss(self, inputs: Tensor, targets: Tensor, mask: Tensor | None, cos: Tensor, sin: Tensor) -> Tensor:
-        llama = self._model.model
+    def _prepare_llama(self, seq_len: int) -> None:
+        AttentionInterface.register(_PLAIN, _plain_attention)
+        device = self.model.device
+        with torch.no_grad():
+            cos, sin = self.model.model.rotary_emb(torch.empty(0, device=device), torch.arange(seq_len, device=device)[None])
+        # On CUDA the flash kernel makes its own causal mask. On a CPU its backward pass is slower than the plain products.
+        cuda = self._device == "cuda"
+        self._attention = "sdpa" if cuda else _PLAIN
+        mask = None if cuda else torch.full((seq_len, seq_len), float("-inf"), device=device).triu(1)
+        for name, table in (("cos", cos), ("sin", sin), ("mask", mask)):
+            self.register_buffer(name, table, persistent=False)
+
+    def _llama_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        llama = self.model.model
         with torch.autocast(self._device, torch.bfloat16, enabled=self._bfloat16):
             hidden = llama.embed_tokens(inputs)
             for layer in llama.layers:
-                hidden = layer(hidden, attention_mask=mask, position_embeddings=(cos, sin))
-            hidden = llama.norm(hidden)
-            return next_token_loss(hidden.flatten(0, 1), self._model.lm_head.weight, targets.flatten())
+                hidden = layer(hidden, attention_mask=self.mask, position_embeddings=(self.cos, self.sin))
+            return self._head_loss(llama.norm(hidden), targets)
+
+    def _decoder_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._bfloat16):
+            return self._head_loss(self.model.base_model(input_ids=inputs, use_cache=False).last_hidden_state, targets)
+
+    def _head_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        head = self.model.get_output_embeddings()
+        return next_token_loss(hidden.flatten(0, 1), head.weight, targets.flatten(), head.bias)
+
+    def _logits_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._bfloat16):
+            logits = self.model(input_ids=inputs, use_cache=False).logits
+        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+
+def _has_plain_logits(model: PreTrainedModel) -> bool:
+    """Whether its logits are a linear map of its decoder's last hidden state, and nothing else."""
+    changed = [name for name in _LOGIT_CHANGES if getattr(model.config, name, None) not in (None, 1.0)]
+    return model.base_model is not model and isinstance(model.get_output_embeddings(), nn.Linear) and not changed
 
 
 def _plain_attention(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 class Optimizer:
     """Fused AdamW (Loshchilov and Hutter 2019, 1711.05101); weight decay acts on matrices only."""
 
-    def __init__(self, model: nn.Module, recipe: dict[str, Any]) -> None:
-        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    def __init__(self, model: nn.Module | Iterable[tuple[str, Tensor]], recipe: dict[str, Any]) -> None:
+        every = model.named_parameters() if isinstance(model, nn.Module) else model
+        named = [(name, p) for name, p in every if p.requires_grad]
         settings = recipe["optimizer"]
         groups = [
             {"params": [p for _, p in named if p.dim() > 1], "weight_decay": settings["weight_decay"]},
