@@ -220,10 +220,8 @@ class Driver:
             running.append(self._start(left[1:]))
 
     def _record(self, run: grid.Run, outcome: dict[str, Any]) -> None:
-        folder = self.space.run(run.digest)
         if outcome["status"] == "done":
-            answers = {path.name: read_json(path) for path in sorted((folder / "answers").glob("*.json"))}
-            self.store.record(outcome, answers, folder / "metrics.jsonl")
+            self.store.record(outcome, self.space.run(run.digest))
             self.trained += 1
         else:
             self.store.fail(run.digest, outcome["error"])

@@ -7,7 +7,6 @@ it can run on any host that sees the folder. A family that fails does not stop t
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
@@ -38,7 +37,7 @@ from ablate.scored import Text, Wanted
 from ablate.study import grid, spec
 from ablate.train import device, schedule
 from ablate.train.loop import Branch, Settings, Trained, forget, train_family
-from ablate.workspace import Workspace, read_json, write_json
+from ablate.workspace import Workspace, disk_full, is_disk_full, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -281,9 +280,9 @@ def _attempt(desk: Desk) -> dict[str, Any]:
 
 
 def _record_failure(space: Workspace, run: dict[str, Any], error: Exception) -> None:
+    if not isinstance(error, AblateError) and is_disk_full(error):
+        error = disk_full(space.run(run["digest"]))
     sentence = str(error) if isinstance(error, AblateError) else f"{type(error).__name__}: {error}"
-    if os.strerror(errno.ENOSPC) in sentence:
-        sentence = "no room left on the disk; free some space, then run the same command again"
     write_json(space.run(run["digest"]) / "outcome.json", {"digest": run["digest"], "status": "failed", "error": sentence})
 
 

@@ -66,9 +66,8 @@ def ingest(space: Workspace) -> str:
         for path in sorted(space.runs.glob("*/outcome.json")):
             run, outcome = read_json(path.parent / "run.json"), read_json(path)
             if run and outcome["status"] == "done":
-                answers = {p.name: read_json(p) for p in sorted((path.parent / "answers").glob("*.json"))}
                 store.add_run(run)
-                store.record(outcome, answers, path.parent / "metrics.jsonl")
+                store.record(outcome, path.parent)
                 recorded += 1
     return f"{recorded} runs recorded in {space.database}; `ablate run STUDY` ties them to their study again without training"
 

@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.errors import DiskFullError
+from ablate.errors import AblateError, DiskFullError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,32 @@ class Workspace:
         return self.jobs / name
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a full disk or a spent quota is behind `error`. Libraries in Rust (safetensors, tokenizers) and the
+    compiler raise errors of their own that only quote the system's words."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    return any(os.strerror(number) in str(error) for number in _FULL)
+
+
+def disk_full(what: object) -> DiskFullError:
+    """The error for no room while writing `what`."""
+    return DiskFullError(f"no room left on the disk while writing {what}; free some space, then run the same command again")
+
+
+@contextmanager
+def room_for(what: object) -> Iterator[None]:
+    """Raise DiskFullError where the block finds no room to write `what`."""
+    try:
+        yield
+    except AblateError:
+        raise
+    except Exception as e:
+        if is_disk_full(e):
+            raise disk_full(what) from e
+        raise
+
+
 @contextmanager
 def renamed_into_place(path: Path) -> Iterator[Path]:
     """A path to write to instead of `path`; it takes the name `path` only if the block succeeds.
@@ -84,15 +112,11 @@ def renamed_into_place(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield part
-        with part.open("rb") as f:
-            os.fsync(f.fileno())
-        part.replace(path)
-    except OSError as e:
-        part.unlink(missing_ok=True)
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"no room left on the disk while writing {path}; free some space, then run the same command again") from e
-        raise
+        with room_for(path):
+            yield part
+            with part.open("rb") as f:
+                os.fsync(f.fileno())
+            part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -10,6 +10,7 @@ from typing import Any
 from ablate.store.store import Store
 from ablate.study.grid import Run
 from ablate.study.spec import Study
+from ablate.workspace import write_json
 
 
 def study(name: str = "quality") -> Study:
@@ -55,19 +56,19 @@ def outcome(of: Run, scores: Sequence[dict[str, Any]] = (score(),), **attempt: A
     }  # fmt: skip
 
 
-def answers(of: dict[str, Any]) -> dict[str, dict[str, list[Any]]]:
+def answers(of: dict[str, Any], folder: Path) -> Path:
     """The folder answers/ behind an outcome: half of the items right."""
     kinds = {True: "fresh", False: "public"}
-    return {
-        f"{row['benchmark']}.{row['register']}.{kinds[row['fresh']]}.json": {
+    for row in of["scores"]:
+        columns = {
             "template": [f"t{i % 2}" for i in range(row["n"])],
             "correct": [i % 2 for i in range(row["n"])],
             "correct_norm": [0] * row["n"],
             "choice": [i % 4 for i in range(row["n"])],
             "logprob": [-0.5 * i for i in range(row["n"])],
         }
-        for row in of["scores"]
-    }
+        write_json(folder / "answers" / f"{row['benchmark']}.{row['register']}.{kinds[row['fresh']]}.json", columns)
+    return folder / "answers"
 
 
 def metrics(folder: Path, steps: int = 39) -> Path:
@@ -82,7 +83,9 @@ def metrics(folder: Path, steps: int = 39) -> Path:
 def finish(store: Store, of: Run, folder: Path, scores: Sequence[dict[str, Any]] = (score(),), **attempt: Any) -> dict[str, Any]:
     """Record a made-up outcome of the run."""
     done = outcome(of, scores, **attempt)
-    store.record(done, answers(done), metrics(folder))
+    answers(done, folder)
+    metrics(folder)
+    store.record(done, folder)
     return done
 
 

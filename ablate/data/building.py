@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ablate.errors import DiskFullError
+from ablate.workspace import room_for
 
 
 @contextmanager
@@ -20,11 +19,5 @@ def alone(lock: Path) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("ab") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
-        try:
+        with room_for(lock.parent):
             yield
-        except OSError as e:
-            if e.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError(
-                    f"no room left on the disk while writing into {lock.parent}; free some space, then run the same command again"
-                ) from e
-            raise

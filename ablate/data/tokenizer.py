@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator
 from functools import lru_cache
@@ -54,7 +53,7 @@ def prepare(data: spec.Data, workspace: Workspace) -> Path:
         shutil.rmtree(part, ignore_errors=True)  # left by a process that died: we hold its lock
         if not folder.is_dir():
             made = _load_existing(Path(data.tokenizer.path)) if data.tokenizer.path is not None else _trained(data)
-            _save(made, part)
+            made.save_pretrained(part)
             part.rename(folder)
     return folder
 
@@ -69,15 +68,6 @@ def load(folder: Path) -> PreTrainedTokenizerFast:
 def end_of_text(tokenizer: PreTrainedTokenizerFast) -> int:
     """The id that follows every document."""
     return int(tokenizer.eos_token_id)
-
-
-def _save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    try:
-        tokenizer.save_pretrained(folder)
-    except Exception as e:  # tokenizers raises bare Exception for a full disk too
-        if f"os error {errno.ENOSPC}" in str(e):
-            raise OSError(errno.ENOSPC, str(e)) from e
-        raise
 
 
 def _trained_on(data: spec.Data) -> dict[str, spec.Source]:

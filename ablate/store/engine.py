@@ -15,7 +15,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from ablate.errors import AblateError, DiskFullError, StoreError
+from ablate.errors import AblateError, StoreError
+from ablate.workspace import disk_full
 
 BUSY_SECONDS = 30.0
 """How long a statement waits for another process to release the file."""
@@ -124,7 +125,7 @@ def sentence(url: URL, error: BaseException) -> AblateError:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     code = getattr(cause, "sqlite_errorname", "") or ""
     if code == "SQLITE_FULL" or (code.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and path is not None and _no_room(path)):
-        return DiskFullError(f"no room left on the disk while writing {name}; free some space, then run the same command again")
+        return disk_full(name)
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreError(f"{name} was kept locked by another program for {BUSY_SECONDS:g} s; close that one, then try again")
     if code == "SQLITE_NOTADB":

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import StoreError
+from ablate.workspace import read_json
 
 MEAN_SCORE_VERSION = 1
 """Raise it when `mean_score` would give another number for the same scores."""
 CURVE_POINTS = 200
 
 Row = dict[str, Any]
+Answers = Mapping[str, Mapping[str, Sequence[Any]]]
+"""File name in a run's folder answers/ → its columns."""
 
 
 def mean_score(scores: Iterable[Mapping[str, Any]], declared: Sequence[str] = ()) -> float | None:
@@ -102,6 +105,11 @@ def score_row(digest: str, score: Mapping[str, Any]) -> Row:
 def answers_name(score: Mapping[str, Any]) -> str:
     """The file in a run's folder answers/ that holds the answers behind a score."""
     return f"{score['benchmark']}.{score['register']}.{'fresh' if score['fresh'] else 'public'}.json"
+
+
+def read_answers(folder: Path) -> Answers:
+    """The answers of a run's folder."""
+    return {path.name: read_json(path) for path in sorted((folder / "answers").glob("*.json"))}
 
 
 def answer_rows(score_id: int, answers: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:

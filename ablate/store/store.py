@@ -29,9 +29,6 @@ from ablate.store.tables import (
 )
 from ablate.study import grid, spec
 
-Answers = Mapping[str, Mapping[str, Sequence[Any]]]
-"""File name in a run's folder answers/ → its columns."""
-
 
 @dataclass(frozen=True)
 class Finished:
@@ -152,8 +149,8 @@ class Store:
             _close_attempts(connection, digest, "failed", error)
             connection.execute(update(runs).where(runs.c.run == digest).values(status="failed", error=error))
 
-    def record(self, outcome: Mapping[str, Any], answers: Answers, metrics: Path) -> None:
-        """Record a run's outcome.json, its answers (file name in answers/ → columns) and its metrics.jsonl.
+    def record(self, outcome: Mapping[str, Any], folder: Path) -> None:
+        """Record the outcome of a run with what lies beside it in the run's folder: answers/ and metrics.jsonl.
 
         Doing it again changes nothing; another outcome of the same run takes the place of the first.
         """
@@ -162,7 +159,8 @@ class Store:
             self.fail(digest, outcome["error"])
             return
         try:
-            curve = record.curve_rows(digest, metrics)
+            answers = record.read_answers(folder)
+            curve = record.curve_rows(digest, folder / "metrics.jsonl")
             outcome_hash = record.fingerprint(outcome, answers, curve)
             with self._write() as connection:
                 known = connection.execute(select(runs.c.outcome, runs.c.status).where(runs.c.run == digest)).one_or_none()
@@ -252,7 +250,7 @@ def _add_runs(connection: Connection, wanted: Sequence[Mapping[str, Any]]) -> No
     _insert(connection, runs, list(new.values()))
 
 
-def _replace(connection: Connection, outcome: Mapping[str, Any], answers: Answers, curve: Sequence[Mapping[str, Any]]) -> None:
+def _replace(connection: Connection, outcome: Mapping[str, Any], answers: record.Answers, curve: Sequence[Mapping[str, Any]]) -> None:
     """Put a done run's rows in the place of those it had."""
     digest = outcome["digest"]
     old = select(benchmark_scores.c.id).where(benchmark_scores.c.run == digest)

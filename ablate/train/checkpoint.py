@@ -6,7 +6,6 @@ is a whole one: a kill costs the steps since, never the run.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import zlib
@@ -31,12 +30,7 @@ def save(folder: Path, name: str, tensors: dict[str, Tensor], progress: dict[str
     tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     header = {"progress": json.dumps(progress), "crc32": str(_crc32(tensors))}
     with renamed_into_place(target) as part:
-        try:
-            save_file(tensors, part, header)
-        except SafetensorError as e:
-            if "os error 28" in str(e):  # safetensors writes in Rust and words ENOSPC its own way
-                raise OSError(errno.ENOSPC, str(e)) from e
-            raise
+        save_file(tensors, part, header)
         if target.exists():
             target.replace(previous)
 

@@ -69,7 +69,7 @@ def test_recording_twice_is_recording_once(tmp_path: Path) -> None:
     with filled(tmp_path, [run()]) as store:
         done = finish(store, run(), tmp_path)
         before = dump(tmp_path)
-        store.record(done, answers(done), metrics(tmp_path))
+        store.record(done, tmp_path)
         store.save_study(study(), "quality.yaml", None)
         store.declare("quality", [run()])
         assert dump(tmp_path) == before
@@ -142,7 +142,7 @@ def test_a_failed_run_is_not_done_and_may_be_tried_again(tmp_path: Path) -> None
     with filled(tmp_path, [one]) as store:
         store.start(one.digest, "job1")
         store.start(one.digest, "job2")
-        store.record({"digest": one.digest, "status": "failed", "error": "the loss is nan"}, {}, tmp_path / "metrics.jsonl")
+        store.record({"digest": one.digest, "status": "failed", "error": "the loss is nan"}, tmp_path)
         assert store.done("quality") == set()
         assert store.status("quality")[0]["error"] == "the loss is nan"
         store.start(one.digest, "job3")
@@ -158,7 +158,9 @@ def test_a_failed_run_is_not_done_and_may_be_tried_again(tmp_path: Path) -> None
 def test_curves_are_thinned_and_keep_their_ends(tmp_path: Path) -> None:
     with filled(tmp_path, [run()]) as store:
         done = outcome(run())
-        store.record(done, answers(done), metrics(tmp_path, steps=1234))
+        answers(done, tmp_path)
+        metrics(tmp_path, steps=1234)
+        store.record(done, tmp_path)
     found = [r["step"] for r in rows(tmp_path, "select step from curves order by step")]
     assert len(found) == 200 and found[0] == 1 and found[-1] == 1234
     assert {b - a for a, b in pairwise(found)} == {6, 7}
@@ -177,15 +179,22 @@ def test_a_run_can_be_added_from_its_folder(tmp_path: Path) -> None:
         assert store.status("quality")[0]["mean_score"] == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("spoil", [lambda o, a: o.pop("usage"), lambda o, a: a.clear(), lambda o, a: a.popitem()[1]["choice"].pop()])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda done, _: done.pop("usage"),
+        lambda _, file: file.unlink(),
+        lambda _, file: file.write_text(file.read_text()[:-20]),
+        lambda _, file: file.write_text(json.dumps({**json.loads(file.read_text()), "choice": []})),
+    ],
+)
 def test_a_damaged_outcome_is_refused_whole(tmp_path: Path, spoil: Any) -> None:
     with filled(tmp_path, [run()]) as store:
         done = outcome(run())
-        given = answers(done)
-        spoil(done, given)
+        spoil(done, next(answers(done, tmp_path).iterdir()))
         before = dump(tmp_path)
         with pytest.raises(StoreError, match=r"cannot be recorded .* remove runs/"):
-            store.record(done, given, metrics(tmp_path))
+            store.record(done, tmp_path)
         assert dump(tmp_path) == before
 
 
