@@ -28,7 +28,13 @@ TOP = [
     "cli",
     "__main__",
 ]
-HOMES = {"optuna": {"search.py"}, "seaborn": {"report/plots.py"}, "click": {"cli.py"}, "yaml": {"study/document.py"}}
+HOMES = {
+    "optuna": {"search.py"},
+    "seaborn": {"report/plots.py"},
+    "click": {"cli.py"},
+    "yaml": {"study/document.py"},
+    "rensa": {"data/hygiene.py"},
+}
 LAZY = {"cli.py"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -8,6 +8,7 @@ import pytest
 
 from ablate import resolve
 from ablate.errors import StudyError
+from ablate.study import grid
 from ablate.study.load import load
 from tests.studies import TINY, write
 
@@ -80,3 +81,10 @@ def test_a_batch_must_be_whole_sequences(tmp_path: Path) -> None:
 def test_a_long_warm_up_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="warm up for 50 of its 117 steps"):
         digests(tmp_path, TINY, "train.warmup_steps=50")
+
+
+def test_the_shipped_studys_digests_are_those_of_the_first_release() -> None:
+    """What was trained before stays trained: an option that a study does not use must not be in its digests."""
+    study = load(Path(__file__).parents[1] / "studies" / "quality_vs_quantity.yaml", None, ["train.precision=float32"])
+    runs = [run.digest for run in resolve.runs(study)]
+    assert (len(runs), grid.digest(runs)) == (54, "87185eed51aa8df7")

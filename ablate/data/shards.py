@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from ablate.data import sources
+from ablate.data import hygiene, sources
 from ablate.data.building import alone
 from ablate.data.tokenizer import end_of_text
 from ablate.errors import DataError
@@ -66,8 +65,8 @@ class Manifest:
     bytes: int = 0
     complete: bool = False
     """The source ended: nothing can be added."""
-    dropped: dict[str, int] = field(default_factory=dict)
-    """Of a complete files: source, the documents left out: duplicates, empty, held_out."""
+    hygiene: dict[str, Any] = field(default_factory=dict)
+    """What became of the documents that were read to build it (hygiene.Tally), from the first, those of earlier parts included."""
     content: str = ""
     """SHA-256 chained over the blocks of tokens: the same for the same text, however often the building was interrupted."""
 
@@ -157,7 +156,7 @@ def _fresh(folder: Path, definition: dict[str, Any], vocabulary: int) -> Manifes
 def _extend(folder: Path, manifest: Manifest, source: Source, stream: int, tokenizer: PreTrainedTokenizerFast, tokens: int) -> None:
     """Append blocks until there are enough tokens, or the source ends."""
     plain = _plain(tokenizer)
-    tally: Counter[str] = Counter()
+    tally = hygiene.Tally()
     # a source cannot be entered in the middle: what is there already is generated or read once more, and skipped
     texts = islice(sources.documents(source, stream, tally), manifest.documents, None)
     width = np.dtype(manifest.dtype).itemsize
@@ -170,13 +169,13 @@ def _extend(folder: Path, manifest: Manifest, source: Source, stream: int, token
         while not _is_enough(manifest, source, tokens):
             block = list(_block(texts))
             if not block:
-                manifest = replace(manifest, complete=True, dropped=dict(tally))
+                manifest = replace(manifest, complete=True)
                 break
             manifest = _append(token_file, document_file, manifest, block, plain, end_of_text(tokenizer))
             if (manifest.tokens - committed) * width >= COMMIT_BYTES:
                 _commit(folder, manifest, token_file, document_file)
                 committed = manifest.tokens
-        _commit(folder, manifest, token_file, document_file)
+        _commit(folder, replace(manifest, hygiene=asdict(tally)), token_file, document_file)
 
 
 def _block(texts: Iterator[str]) -> Iterator[str]:

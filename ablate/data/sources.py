@@ -1,7 +1,7 @@
 """Where text comes from: the embedded corpora, or files. One document after another, never a whole corpus in memory.
 
-Text from files is normalised (NFC, newlines as \\n), exact duplicates are dropped, and about one document in 50 is held
-out. The embedded corpora are taken as they are generated: their duplicates are a measured kind of noise.
+Text from files is cleaned as `hygiene:` says (data/hygiene.py), and about one document in 50 is held out, with its near-duplicates.
+The embedded corpora are taken as they are generated, unless `hygiene:` is written: their duplicates are a measured kind of noise.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ import hashlib
 import json
 import os
 import re
-import unicodedata
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
-from ablate.data import neutral, textbook, web, world
+from ablate.data import hygiene, neutral, textbook, web, world
 from ablate.errors import DataError
 from ablate.study.grid import digest as digest_of
-from ablate.study.spec import Source
+from ablate.study.spec import Hygiene, Source
 
 HELD_OUT = -1
 """The stream of documents that no run trains on."""
@@ -48,20 +46,34 @@ def digest(source: Source) -> str:
     """What the source's text depends on, as 16 hex digits: for files their content, wherever they lie."""
     if source.builtin is not None:
         noise = source.noise.model_dump() if source.builtin == "web" else None
-        return digest_of({"builtin": source.builtin, "seed": source.seed, "noise": noise, "world": world.WORLD_VERSION})
-    hashes = [[_kind(path), file_hash(path)] for path in _paths(source)]
-    return digest_of({"files": hashes, "text_field": source.text_field, "reader": 1})
+        parts: dict[str, Any] = {"builtin": source.builtin, "seed": source.seed, "noise": noise, "world": world.WORLD_VERSION}
+    else:
+        hashes = [[_kind(path), file_hash(path)] for path in _paths(source)]
+        parts = {"files": hashes, "text_field": source.text_field, "reader": 2}
+    if source.hygiene is not None and source.hygiene != _unasked(source):
+        parts["hygiene"] = [source.hygiene.model_dump(mode="json"), hygiene.VERSION]
+    return digest_of(parts)
 
 
-def documents(source: Source, stream: int, tally: Counter[str] | None = None) -> Iterator[str]:
+def _unasked(source: Source) -> Hygiene | None:
+    """What is done to a source without `hygiene:`."""
+    return Hygiene() if is_finite(source) else None
+
+
+def documents(source: Source, stream: int, tally: hygiene.Tally | None = None) -> Iterator[str]:
     """The documents of one stream, in their order.
 
     Embedded corpora: stream n >= 0 is what a run with seed n reads, HELD_OUT and TOKENIZER are streams of their own; all
     are endless. Files: HELD_OUT gives the documents held out, any other stream all the others, in the order of the files.
-    `tally` counts, as they pass, the file documents dropped as "duplicates" or "empty" and those "held_out".
+    `tally` counts, as they pass, what is kept and what is dropped and why.
     """
+    tally = hygiene.Tally() if tally is None else tally
     if source.builtin is None:
-        return _file_documents(source, stream == HELD_OUT, Counter() if tally is None else tally)
+        return _file_documents(source, stream == HELD_OUT, tally)
+    return _cleaned(source, _generated(source, stream), tally)
+
+
+def _generated(source: Source, stream: int) -> Iterator[str]:
     if source.builtin == "web":
         return web.documents(source.seed, stream, source.noise)
     if source.builtin == "textbook":
@@ -69,23 +81,29 @@ def documents(source: Source, stream: int, tally: Counter[str] | None = None) ->
     return neutral.documents(source.seed, stream)
 
 
+def _cleaned(source: Source, texts: Iterator[str], tally: hygiene.Tally) -> Iterator[str]:
+    """An endless stream, of which nothing is held out: held-out text is a stream of its own."""
+    if source.hygiene is None:
+        return texts
+    if source.hygiene.dedup == "near":
+        return (kept.text for kept in hygiene.clean(texts, source.hygiene, lambda key: False, tally))
+    return (text for text, _ in hygiene.distinct(texts, source.hygiene, tally))
+
+
 def measured(source: Source, trained_on: bool) -> Iterator[str]:
     """The documents on which bits per byte are measured: the held-out ones, or all of the files of a source that no run
     trains on. Empty for a trained-on source of so few documents that none is held out."""
     if is_finite(source) and not trained_on:
-        return (text for text, _ in _distinct(source, Counter()))
+        return (text for text, _ in _distinct(source, hygiene.Tally()))
     return documents(source, HELD_OUT)
 
 
-def _file_documents(source: Source, held_out: bool, tally: Counter[str]) -> Iterator[str]:
-    is_held_out = _split(source, digest(source))
+def _file_documents(source: Source, held_out: bool, tally: hygiene.Tally) -> Iterator[str]:
     nothing = True
-    for text, key in _distinct(source, tally):
-        aside = is_held_out(key)
-        tally["held_out"] += aside
-        if aside == held_out:
+    for document in hygiene.clean(_raw(source), source.hygiene or Hygiene(), _split(source, digest(source)), tally):
+        if document.held_out == held_out:
             nothing = False
-            yield text
+            yield document.text
     if nothing and not held_out:
         raise DataError(f"files: {source.files}: no document to train on was found in the files; they are empty or hold one document only")
 
@@ -98,7 +116,7 @@ def _split(source: Source, _content: str) -> Callable[[int], bool]:
     The files are read up to the first such document only.
     """
     smallest, count = 0, 0
-    for _, key in _distinct(source, Counter()):
+    for _, key in _distinct(source, hygiene.Tally()):
         if key % HELD_OUT_EVERY == 0:
             return lambda key: key % HELD_OUT_EVERY == 0
         smallest = min(smallest, key) if count else key
@@ -108,26 +126,13 @@ def _split(source: Source, _content: str) -> Callable[[int], bool]:
     return lambda key: key == smallest
 
 
-def _distinct(source: Source, tally: Counter[str]) -> Iterator[tuple[str, int]]:
-    """Normalised documents with their 128-bit hashes, each text once."""
-    seen: set[int] = set()
+def _distinct(source: Source, tally: hygiene.Tally) -> Iterator[tuple[str, int]]:
+    return hygiene.distinct(_raw(source), source.hygiene or Hygiene(), tally)
+
+
+def _raw(source: Source) -> Iterator[str]:
     for path in _paths(source):
-        for raw in _read(path, source.text_field):
-            text = normalised(raw)
-            if not text:
-                tally["empty"] += 1
-                continue
-            key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
-            if key in seen:
-                tally["duplicates"] += 1
-                continue
-            seen.add(key)
-            yield text, key
-
-
-def normalised(text: str) -> str:
-    """NFC, newlines as \\n, no blank lines or spaces around the document."""
-    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+        yield from _read(path, source.text_field)
 
 
 def _paths(source: Source) -> list[Path]:

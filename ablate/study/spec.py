@@ -50,6 +50,20 @@ class Noise(Block):
     long_tail: float = Field(0.93, ge=0, le=3, description="exponent of the Zipf law by which pages choose their subject; 0 is even")
 
 
+class Hygiene(Block):
+    """Which documents of a source are kept, and as what text. Files are cleaned by the defaults; an embedded corpus is taken as it is
+    generated unless the study says otherwise, as its duplicates are a measured kind of noise."""
+
+    normalize: Literal["NFC", "NFKC", "none"] = Field(
+        "NFC", description="Unicode normal form, newlines as \\n, no white space around a document; none: as it is"
+    )
+    min_chars: int = Field(1, ge=1, description="drop shorter documents (after normalising)")
+    max_chars: int | None = Field(None, ge=1, description="drop longer documents")
+    dedup: Literal["exact", "near", "none"] = Field(
+        "exact", description="drop copies of an earlier document; near: also what MinHash takes for nearly the same"
+    )
+
+
 class Source(Block):
     """A corpus. Write `builtin:web`, or a mapping with `builtin:` or `files:`."""
 
@@ -60,6 +74,7 @@ class Source(Block):
     noise: Noise = Field(Noise(), description="kinds of noise; only builtin:web has them")
     files: str | None = Field(None, description="glob of .jsonl, .json or .txt files, plain or .gz; $VARIABLES are replaced")
     text_field: str = Field("text", description="the field of a JSON row that holds the text")
+    hygiene: Hygiene | None = Field(None, description="normalising, length filter, deduplication; default: see the block")
 
     @model_validator(mode="before")
     @classmethod

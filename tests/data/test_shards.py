@@ -71,7 +71,7 @@ def test_the_manifest_says_what_there_is(text: Source, bpe: PreTrainedTokenizerF
     manifest = read_json(next(Workspace(tmp_path).data.glob("*/manifest.json")))
     assert (manifest["tokens"], manifest["documents"], manifest["complete"]) == (built.tokens.size, built.byte_counts.size, True)
     assert manifest["bytes"] == built.byte_counts.sum()
-    assert manifest["documents"] + manifest["dropped"]["held_out"] == DOCUMENTS
+    assert manifest["documents"] + manifest["hygiene"]["held_out"] == DOCUMENTS
     assert manifest["definition"]["source"] == sources.digest(text)
 
 

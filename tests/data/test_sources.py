@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections import Counter
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from ablate.data import sources
+from ablate.data import hygiene, sources
 from ablate.errors import DataError
 from ablate.study.spec import Noise, Source
 
@@ -43,10 +42,10 @@ def test_text_files(tmp_path: Path) -> None:
 
 
 def test_normalised_and_without_duplicates(tmp_path: Path) -> None:
-    tally: Counter[str] = Counter()
+    tally = hygiene.Tally()
     source = rows(tmp_path / "a.jsonl", ["cafe\u0301\r\nau lait", "other", "caf\u00e9\nau lait", " ", "other"])
     assert list(sources.documents(source, 0, tally)) == ["caf\u00e9\nau lait", "other"]
-    assert (tally["duplicates"], tally["empty"]) == (2, 1)
+    assert tally.dropped == {"duplicates": 2, "empty": 1}
 
 
 def test_held_out_documents_are_apart_and_stay_so_when_the_source_grows(tmp_path: Path) -> None:
@@ -135,10 +134,10 @@ def test_embedded_corpora() -> None:
 
 @pytest.mark.shared_data
 def test_real_files(shared_data: Path) -> None:
-    tally: Counter[str] = Counter()
+    tally = hygiene.Tally()
     stories = Source(files=str(shared_data / "text" / "tinystories_exllamav2.txt.gz"))
     kept = len(list(sources.documents(stories, 0, tally)))
-    assert kept + tally["held_out"] == 317
+    assert kept + tally.held_out == 317
     books = Source(files=str(shared_data / "text" / "synthetic_textbooks_gpt4_a.jsonl.gz"))
     assert len(list(sources.documents(books, 0))) == 12
     c4 = Source(files=str(shared_data / "text" / "c4-sample.0?.json.gz"))
