@@ -8,6 +8,7 @@ stays at one test's (Maurer, Hothorn & Lehmacher 1995; Westfall & Krishen 2001, 
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -198,6 +199,8 @@ def _flags(frames: Frames, grid: Grid, arms: set[float]) -> list[str]:
     devices = frames.runs.filter(pl.col("run").is_in(digests))["device"].drop_nulls().unique().sort().to_list()
     if len(devices) > 1:
         flags.append(f"the runs come from several device models ({', '.join(devices)})")
+    if unlike := _unlike(frames, grid, arms):
+        flags.append(f"the arms differ in more than their data: {'; '.join(unlike)}")
     table = at_chance(grid).group_by("benchmark").agg(pl.col("at_chance").all())
     lost = table.filter(pl.col("at_chance"))["benchmark"].sort().to_list()
     if lost:
@@ -207,6 +210,23 @@ def _flags(frames: Frames, grid: Grid, arms: set[float]) -> list[str]:
     if min(arms) > 0:
         flags.append(f"there is no arm without synthetic text: synthetic_ratio {min(arms):g} stands in for web")
     return flags
+
+
+def _unlike(frames: Frames, grid: Grid, arms: set[float]) -> list[str]:
+    """What the runs of the two arms were not made alike with: launcher, threads, compile, optimiser, library versions.
+    Model of the device, pack and micro-batch are left out: the first has a flag of its own, the others follow the size."""
+    found: dict[str, dict[float, set[str]]] = {}
+    for ratio in sorted(arms):
+        runs = [r for c in grid.cells if c.synthetic_ratio == ratio for r in c.runs.values()]
+        for row in frames.attempts.filter(pl.col("run").is_in(runs)).drop("run").iter_rows(named=True):
+            versions = json.loads(row.pop("versions") or "{}")
+            for name, value in {**row, **versions}.items():
+                if value is not None:
+                    found.setdefault(name, {}).setdefault(ratio, set()).add(str(value))
+    apart = {name: by for name, by in found.items() if len(by) == len(arms) and len({frozenset(v) for v in by.values()}) > 1}
+    return [
+        f"{name.replace('_', ' ')} {' against '.join(' and '.join(sorted(v)) for v in by.values())}" for name, by in sorted(apart.items())
+    ]
 
 
 def _apart(frames: Frames, grid: Grid, arms: set[float], a_run: pl.Expr) -> float:

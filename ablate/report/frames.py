@@ -1,4 +1,4 @@
-"""What a report reads of one study: six small polars tables with fixed columns, whatever the store's tables are called."""
+"""What a report reads of one study: seven small polars tables with fixed columns, whatever the store's tables are called."""
 
 from __future__ import annotations
 
@@ -44,6 +44,17 @@ ANSWERS = {
 CURVES = {"run": pl.String, "step": pl.Int64, "tokens": pl.Int64, "loss": pl.Float64}
 TEXTS = {"run": pl.String, "text": pl.String, "bits_per_byte": pl.Float64}
 USAGE = {"run": pl.String, "source": pl.String, "tokens": pl.Int64, "bytes": pl.Int64, "epochs": pl.Float64}
+ATTEMPTS = {
+    "run": pl.String,
+    "launcher": pl.String,
+    "threads": pl.Int64,
+    "compile": pl.Boolean,
+    "devices": pl.Int64,
+    "activation_checkpointing": pl.Boolean,
+    "optimizer_backend": pl.String,
+    "optimizer_version": pl.String,
+    "versions": pl.String,
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class Frames:
     runs: a row a run of the study, whatever its status; factors is JSON with every factor's level. scores: fresh twins included.
     Only the benchmarks that count in the study's mean score are in it. answers: n items of a cluster and how many of them are
     answered right, fresh twins left out; a cluster is a template, or an item where a benchmark has only one template. curves: of each
-    size's largest budget.
+    size's largest budget. attempts: how each finished run was carried out; versions is JSON.
     """
 
     study: str
@@ -63,6 +74,7 @@ class Frames:
     curves: pl.DataFrame
     texts: pl.DataFrame
     usage: pl.DataFrame
+    attempts: pl.DataFrame
 
     @property
     def done(self) -> pl.DataFrame:
@@ -92,6 +104,7 @@ def read(store: Queryable, study: str) -> Frames:
         _select(store, CURVES, f"FROM curves WHERE run IN ({_longest(runs)}) ORDER BY run, step"),
         _select(store, TEXTS, f"FROM text_losses WHERE {here} ORDER BY run, text"),
         _select(store, USAGE, f"FROM source_usage WHERE {here} ORDER BY run, source"),
+        _select(store, ATTEMPTS, f"FROM attempts WHERE status = 'done' AND {here} ORDER BY run, id"),
     )
 
 

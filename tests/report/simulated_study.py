@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ablate.report.effects import Answers
-from ablate.report.frames import ANSWERS, CURVES, RUNS, SCORES, TEXTS, USAGE, Frames, table
+from ablate.report.frames import ANSWERS, ATTEMPTS, CURVES, RUNS, SCORES, TEXTS, USAGE, Frames, table
 
 SIZES, BUDGETS = (100_000, 300_000, 1_000_000), (250_000, 500_000, 1_000_000)
 TEXTBOOK = ((0.11, 0.31, 0.58), (0.17, 0.36, 0.59), (0.18, 0.47, 0.70))
@@ -31,7 +31,7 @@ def study(
 ) -> Frames:
     """A study like the shipped one; `null` gives every arm the web's scores; unfinished: (params, tokens, ratio, seed) left pending."""
     rng = np.random.default_rng(7)
-    parts: dict[str, list[Any]] = {k: [] for k in ("runs", "scores", "answers", "curves", "texts", "usage")}
+    parts: dict[str, list[Any]] = {k: [] for k in ("runs", "scores", "answers", "curves", "texts", "usage", "attempts")}
     hard = {name: rng.normal(0, 0.05, 12) for name in BENCHMARKS}
     for more, (i, params), (j, tokens), ratio, seed in product(extra, enumerate(sizes), enumerate(budgets), ratios, seeds):
         run = f"{len(parts['runs']):016x}"
@@ -45,7 +45,7 @@ def study(
         parts["runs"].append([run, params, tokens, ratio, seed, json.dumps(factors), *ended])
         if done:
             _finished(parts, rng, hard, run, skill, (params, tokens, ratio), tokens == max(budgets))
-    schemas = {"runs": RUNS, "scores": SCORES, "answers": ANSWERS, "curves": CURVES, "texts": TEXTS, "usage": USAGE}
+    schemas = {"runs": RUNS, "scores": SCORES, "answers": ANSWERS, "curves": CURVES, "texts": TEXTS, "usage": USAGE, "attempts": ATTEMPTS}
     return Frames("simulated", **{name: table(schemas[name], rows) for name, rows in parts.items()})
 
 
@@ -65,6 +65,7 @@ def _finished(parts: Any, rng: Any, hard: Any, run: str, skill: float, cell: tup
     parts["curves"] += [[run, int(s), int(s) * 512, float(x)] for s, x in zip(steps, losses, strict=True)]
     for text, own in (("neutral", 0.0), ("synthetic", -0.4 * ratio), ("web", 0.3 * ratio)):
         parts["texts"].append([run, text, 2.6 - 0.5 * skill + own])
+    parts["attempts"].append([run, "local", 1, True, 1, False, "torch", "2.13.0", '{"torch": "2.13.0"}'])
     for source, share in (("synthetic", ratio), ("web", 1 - ratio)):
         if share:
             parts["usage"].append([run, source, int(tokens * share), int(tokens * share * 2.9), 1.0])

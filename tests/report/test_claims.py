@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import polars as pl
@@ -88,7 +88,8 @@ def test_what_is_missing_is_said(study: dict[str, Any], words: str) -> None:
 
 
 def test_an_empty_study_has_a_sentence() -> None:
-    empty = Frames("x", *(getattr(simulated_study.study(), n).clear() for n in ("runs", "scores", "answers", "curves", "texts", "usage")))
+    study = simulated_study.study()
+    empty = Frames("x", *(getattr(study, f.name).clear() for f in fields(study)[1:]))
     assert sentences.sentence(claims.verdicts(empty)[0]) == "No verdict: the study has no runs."
 
 
@@ -133,6 +134,21 @@ def test_flags() -> None:
     for words, flag in zip(("1.20 times the bytes", "3.0 times as often", "CPU, GPU", "sums"), found.flags, strict=True):
         assert words in flag
     assert found.benchmarks == len(BENCHMARKS) - 1
+
+
+def test_arms_that_were_not_made_alike_are_flagged() -> None:
+    frames = simulated_study.study()
+    arm = pl.col("run").is_in(frames.runs.filter(pl.col("synthetic_ratio") == 1)["run"].to_list())
+    half = pl.col("run").is_in(frames.runs.filter(pl.col("seed") == 1)["run"].to_list())
+
+    def flags(**new: pl.Expr) -> tuple[str, ...]:
+        return claims.verdicts(replace(frames, attempts=frames.attempts.with_columns(**new)))[0].flags
+
+    older = pl.when(arm).then(pl.lit('{"torch": "2.11.0"}')).otherwise("versions")
+    found = flags(versions=older, compile=~arm)
+    assert found == ("the arms differ in more than their data: compile True against False; torch 2.13.0 against 2.11.0",)
+    assert flags(launcher=pl.when(half).then(pl.lit("inline")).otherwise("launcher")) == (), "both arms alike"
+    assert flags(optimizer_backend=pl.when(arm).then(pl.lit("apex"))) == (), "not known of one arm"
 
 
 def test_scores_are_the_stores_mean_score() -> None:

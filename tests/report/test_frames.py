@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ablate.report import claims, frames, sentences
-from ablate.report.frames import ANSWERS, CURVES, RUNS, SCORES, TEXTS, USAGE
+from ablate.report.frames import ANSWERS, ATTEMPTS, CURVES, RUNS, SCORES, TEXTS, USAGE
 from ablate.store.store import Store
 from tests.outcomes import filled, finish, run, score, study
 
@@ -23,9 +23,10 @@ def test_every_table_is_filled_and_typed(tmp_path: Path) -> None:
         for one in (short, long):
             finish(store, one, tmp_path, [score(), score(register="page"), score(fresh=True)])
     found = read(tmp_path)
-    schemas = {"runs": RUNS, "scores": SCORES, "answers": ANSWERS, "curves": CURVES, "texts": TEXTS, "usage": USAGE}
+    schemas = {"runs": RUNS, "scores": SCORES, "answers": ANSWERS, "curves": CURVES, "texts": TEXTS, "usage": USAGE, "attempts": ATTEMPTS}
     assert {name: dict(getattr(found, name).schema) for name in schemas} == schemas
     assert found.runs["status"].to_list() == ["done", "done", "pending"]
+    assert sorted(found.attempts["run"]) == sorted([short.digest, long.digest])
     assert found.scores.group_by("fresh").len().sort("fresh").rows() == [(False, 4), (True, 2)]
     assert set(found.curves["run"]) == {long.digest}, "only the largest budget"
     assert [json.loads(f)["tokens"] for f in found.runs["factors"]] == [20_000, 40_000, 20_000]
