@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.model.build import build
+from ablate.model.memory import memory
 from ablate.train.forward import Forward
 from ablate.train.optim import Optimizer
 
@@ -29,7 +30,7 @@ class Engine:
         self.model.train()
         self._optimizer = Optimizer(self.model, recipe["train"])
         self._sequences = recipe["train"]["batch_tokens"] // self._seq_len
-        self._micro = micro_batch(self._shape, self._seq_len, self._sequences, device.type)
+        self._micro = micro_batch(self._shape, recipe["train"], self._seq_len, device.type)
         self._loss = Forward(self.model, self._seq_len, recipe["train"]["precision"] == "bfloat16", compile)
         self._prepared = False
         self._setup_seconds = time.perf_counter() - began
@@ -74,13 +75,9 @@ class Engine:
         return loss.detach()
 
 
-def micro_batch(model: dict[str, Any], seq_len: int, sequences: int, device_type: str) -> int:
-    """Sequences a pass: the largest divisor of `sequences` whose activations fit a fixed bound, at least one.
-
-    A layer keeps about 34 · width + 5 · heads · seq_len bytes a token in 16 bits (Korthikanti et al. 2022,
-    2205.05198, eq. 2), twice that here for float32; the logits 8 bytes a word of the vocabulary.
-    """
-    layer = 34 * model["hidden_size"] + 5 * model["num_attention_heads"] * seq_len
-    sequence = seq_len * (2 * model["num_hidden_layers"] * layer + 8 * model["vocab_size"])
-    most = max(1, _ACTIVATION_BYTES[device_type] // sequence)
+def micro_batch(model: dict[str, Any], train: dict[str, Any], seq_len: int, device_type: str) -> int:
+    """Sequences a pass: the largest divisor of a step's whose activations fit a fixed bound, at least one."""
+    sequences = train["batch_tokens"] // seq_len
+    one = memory(model, train, seq_len, micro_batch=1, maps=device_type == "cpu").activations
+    most = max(1, _ACTIVATION_BYTES[device_type] // one)
     return max(n for n in range(1, min(most, sequences) + 1) if sequences % n == 0)

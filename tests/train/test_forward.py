@@ -94,9 +94,14 @@ def test_micro_batches_give_the_same_step(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_micro_batch_divides_the_batch() -> None:
     shape = recipe()["model"]
-    assert micro_batch(shape, 128, 4, "cpu") == 4
-    assert micro_batch({**shape, "hidden_size": 4096, "num_hidden_layers": 32}, 4096, 12, "cuda") in (1, 2, 3, 4, 6)
-    assert micro_batch({**shape, "hidden_size": 8192, "num_hidden_layers": 96}, 4096, 7, "cpu") == 1
+    assert micro_batch(shape, _train(4 * 128), 128, "cpu") == 4
+    seven = {**shape, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32}
+    assert micro_batch(seven, _train(12 * 4096), 4096, "cuda") in (1, 2, 3, 4, 6)
+    assert micro_batch({**seven, "hidden_size": 8192, "num_hidden_layers": 96}, _train(7 * 4096), 4096, "cpu") == 1
+
+
+def _train(batch_tokens: int) -> dict[str, Any]:
+    return {"batch_tokens": batch_tokens, "precision": "bfloat16"}
 
 
 @pytest.mark.gpu
