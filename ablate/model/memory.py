@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.model import ladder
+from ablate.model.gpus import GPUS
 
 LOGITS_AT_ONCE = 1 << 24
 """Most logits that the loss holds (train/loss.py): 64 MiB in float32."""
@@ -28,17 +29,6 @@ WHOLE_GRADIENTS = 8_000_000_000
 """Bytes up to which each device sums the gradients of several passes whole and reduces them once, after the last pass;
 beyond, they are reduced and sharded after every pass."""
 MOST_DEVICES = 64
-
-GPUS: dict[str, int] = {
-    "A100 40GB": 40_000_000_000,
-    "A100 80GB": 80_000_000_000,
-    "H100 80GB": 80_000_000_000,
-    "H200 141GB": 141_000_000_000,
-    "L4 24GB": 24_000_000_000,
-    "A10G 24GB": 24_000_000_000,
-    "RTX 4090 24GB": 24_000_000_000,
-}
-"""Bytes as the data sheets name them; what the driver reports is a little more."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +110,7 @@ def sums_whole(parameters: int) -> bool:
 def fits(model: dict[str, Any], train: dict[str, Any], seq_len: int, *, most_devices: int = MOST_DEVICES) -> tuple[Fit, ...]:
     """For each GPU the fewest devices (a power of two) that hold one sequence a pass: without checkpointing of activations where
     that needs no more of them. The last try is given where none is enough."""
-    return tuple(_fit(gpu, size - RESERVED, model, train, seq_len, most_devices) for gpu, size in GPUS.items())
+    return tuple(_fit(word, gpu.bytes - RESERVED, model, train, seq_len, most_devices) for word, gpu in GPUS.items())
 
 
 def _fit(gpu: str, room: int, model: dict[str, Any], train: dict[str, Any], seq_len: int, most_devices: int) -> Fit:

@@ -214,6 +214,9 @@ class Evaluate(Block):
     fresh_twins: bool = Field(True, description="score embedded benchmarks once more on new items at the largest budget")
 
 
+Gpu = Literal["A100-40GB", "A100-80GB", "H100", "H100-PCIe", "H200", "L4", "L40S", "A10G", "RTX-4090"]
+
+
 class Launch(Block):
     """How jobs are started. Nothing here is in a digest; it is recorded with each attempt."""
 
@@ -223,6 +226,10 @@ class Launch(Block):
     compile: Literal["auto"] | bool = Field("auto", description="torch.compile; auto: where a compiler is at hand and it pays")
     share: Literal["trunk", "none"] = Field("trunk", description="trunk: runs that differ only in tokens share one trunk")
     checkpoint_every: Seconds = Field(60.0, description="seconds between checkpoints")
+    gpu: Gpu | None = Field(None, description="the GPU that `ablate plan` prices for where it is not the one here")
+    mfu: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of the peak that is expected of it (6 N and attention and head a token, dense bfloat16); plan says so"
+    )
 
 
 class Study(Block):

@@ -15,23 +15,9 @@ from typing import Any, Literal
 import torch
 
 from ablate.errors import StudyError
+from ablate.model import gpus
 
 Precision = Literal["float32", "bfloat16"]
-
-# Dense bf16 tensor-core FLOP/s by the exact name CUDA reports, from NVIDIA's data sheets. A name that is not
-# here has no peak and so no MFU: boards of one family differ by a factor of two.
-_PEAK_BF16: dict[str, float] = {
-    "NVIDIA A100-SXM4-40GB": 312e12,
-    "NVIDIA A100-SXM4-80GB": 312e12,
-    "NVIDIA A100-PCIE-40GB": 312e12,
-    "NVIDIA A100 80GB PCIe": 312e12,
-    "NVIDIA H100 80GB HBM3": 989.4e12,
-    "NVIDIA H100 PCIe": 756e12,
-    "NVIDIA H200": 989.4e12,
-    "NVIDIA L4": 121e12,
-    "NVIDIA L40S": 362.05e12,
-    "NVIDIA A10G": 70e12,
-}
 
 
 def pick(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -51,7 +37,7 @@ def precision(params: int, device: torch.device) -> Precision:
     """
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    flags = _cpuinfo("flags").split()
+    flags = _first("/proc/cpuinfo", "flags").split()
     return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
@@ -62,10 +48,11 @@ def can_compile() -> bool:
 
 def describe(device: torch.device) -> dict[str, Any]:
     """What is recorded with an attempt."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpuinfo("model name") or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _first("/proc/cpuinfo", "model name") or platform.machine()
+    word = gpus.of(name) if device.type == "cuda" else None
     return {
         "device": name,
-        "peak_flops": _PEAK_BF16.get(name) if device.type == "cuda" else None,
+        "peak_flops": gpus.GPUS[word].peak_flops if word else None,
         "host": platform.node(),
         "threads": torch.get_num_threads(),
         "versions": {
@@ -76,16 +63,21 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes held so far: by torch on the GPU, or by this process on the CPU."""
+    """Most bytes held so far: by torch on the GPU, or by this process on the CPU.
+
+    On Linux from /proc: getrusage's figure of a process begins at that of the process which started it.
+    """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    if high := _first("/proc/self/status", "VmHWM"):
+        return int(high.split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _cpuinfo(key: str) -> str:
-    """The first core's entry in Linux's table; nothing on other systems."""
+def _first(table: str, key: str) -> str:
+    """The first entry of that name in one of Linux's tables; nothing on other systems."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path(table).read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
