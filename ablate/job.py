@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,8 +37,12 @@ from ablate.model import ladder
 from ablate.scored import Text, Wanted
 from ablate.study import grid, spec
 from ablate.train import device, schedule
-from ablate.train.loop import Branch, Settings, Trained, forget, train_family
+from ablate.train.lockstep import Seat, Single, Steps, drive
+from ablate.train.loop import Branch, Family, Trained, forget
 from ablate.workspace import Workspace, disk_full, is_disk_full, read_json, write_json
+
+HOW = ("pack",)
+"""What of a Trained is said of the attempt: it says how the numbers came about, and changes none of them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,9 @@ def work(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
         key = grid.digest(data)
         if key not in desks:
             desks[key] = Desk(job, data, stop)
-        _carry(desks[key], runs)
+        family = job.workspace.family(runs[0]["family"])
+        with hold(family / "lock", f"the family {family.name}", wait=True):
+            drive(Single(desks[key].device, job.compile), [partial(_carry, desks[key], runs)])
 
 
 class Desk:
@@ -111,23 +118,21 @@ class Desk:
         return mixture.Mixture(streams, [Fraction(share) for share in data["shares"].values()])
 
 
-def _carry(desk: Desk, runs: Sequence[dict[str, Any]]) -> None:
+def _carry(desk: Desk, runs: Sequence[dict[str, Any]], seat: Callable[[dict[str, Any]], Seat]) -> Steps[None]:
     """Train what is not trained and score what is not scored of one family; a run that fails does not stop the others."""
     space = desk.job.workspace
     for run in runs:
         write_json(space.run(run["digest"]) / "run.json", run)
-    family = space.family(runs[0]["family"])
-    with hold(family / "lock", f"the family {family.name}", wait=True):
-        while todo := [run for run in runs if not _has_outcome(desk, run)]:
-            try:
-                _train_and_score(desk, todo, family)
-                return
-            except Interrupted:
-                raise
-            except Exception as e:
-                if not isinstance(e, AblateError):
-                    traceback.print_exc()
-                _record_failure(space, next(run for run in todo if not _has_outcome(desk, run)), e)
+    while todo := [run for run in runs if not _has_outcome(desk, run)]:
+        try:
+            yield from _train_and_score(desk, todo, seat)
+            return
+        except Interrupted:
+            raise
+        except Exception as e:
+            if not isinstance(e, AblateError):
+                traceback.print_exc()
+            _record_failure(space, next(run for run in todo if not _has_outcome(desk, run)), e)
 
 
 def _has_outcome(desk: Desk, run: dict[str, Any]) -> bool:
@@ -136,7 +141,7 @@ def _has_outcome(desk: Desk, run: dict[str, Any]) -> bool:
     return outcome is not None and (outcome["status"] == "failed" or desk.wanted.is_met(outcome, run["fresh"]))
 
 
-def _train_and_score(desk: Desk, runs: Sequence[dict[str, Any]], family: Path) -> None:
+def _train_and_score(desk: Desk, runs: Sequence[dict[str, Any]], seat: Callable[[dict[str, Any]], Seat]) -> Steps[None]:
     """One family, cheapest run first: those that are trained already are only scored."""
     space, recipe, launch = desk.job.workspace, runs[0]["recipe"], desk.job.study["launch"]
     mixed = desk.mixture(recipe)
@@ -149,12 +154,15 @@ def _train_and_score(desk: Desk, runs: Sequence[dict[str, Any]], family: Path) -
         for run in runs
         if not _has_outcome(desk, run)
     ]
-    settings = Settings(device=desk.device, compile=desk.job.compile, checkpoint_every=launch["checkpoint_every"])
-    trunk = family if launch["share"] == "trunk" else None
-    for trained in train_family(recipe, branches, mixed.batch, trunk, settings, desk.stop):
+    if not branches:
+        return
+    trunk = space.family(runs[0]["family"]) if launch["share"] == "trunk" else None
+    family = Family(recipe, branches, mixed.batch, trunk, seat(recipe), launch["checkpoint_every"], desk.stop)
+    for branch in family.todo:
+        trained = yield from family.train(branch)
         _keep(desk, trained)
-        _score_and_finish(desk, by_digest[trained.branch.digest], mixed, trained.model)
-        forget(trained.branch)
+        _score_and_finish(desk, by_digest[branch.digest], mixed, trained.model)
+        forget(branch)
 
 
 def _is_trained(folder: Path) -> bool:
@@ -181,7 +189,8 @@ def _keep(desk: Desk, trained: Trained) -> None:
     desk.tokenizer.save_pretrained(part)
     part.rename(final)
     numbers = {k: v for k, v in vars(trained).items() if k not in ("branch", "model", "shared")}
-    write_json(folder / "train.json", {**numbers, "hours_basis": "shared" if trained.shared else "measured"})
+    basis = "packed" if trained.pack > 1 else "shared" if trained.shared else "measured"
+    write_json(folder / "train.json", {**numbers, "hours_basis": basis})
 
 
 def _score_and_finish(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture, model: LlamaForCausalLM | None = None) -> None:
@@ -250,6 +259,7 @@ def _outcome(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture) -> dict[st
     flops = tokens * ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"])
     counts = ladder.count(recipe["model"])
     usage = mixed.usage(tokens // recipe["data"]["seq_len"])
+    how = {name: train.pop(name, None) for name in HOW}
     return {
         "digest": run["digest"],
         "status": "done",
@@ -261,7 +271,7 @@ def _outcome(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture) -> dict[st
         "usage": [vars(u) for u in usage],
         "texts": measured,
         "scores": scores,
-        "attempt": _attempt(desk),
+        "attempt": {**_attempt(desk), **how},
     }  # fmt: skip
 
 

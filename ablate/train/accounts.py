@@ -1,10 +1,41 @@
-"""Who pays for a trunk: its seconds, cut at the forks, each piece shared by the runs that needed it."""
+"""Who pays for seconds of training: those of a step, shared by the models that it trains, and those of a trunk, cut at the
+forks, each piece shared by the runs that needed it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+
+class Clock:
+    """Seconds of training that one model has to pay for: while `models` are trained at once, each pays for its share.
+
+    It runs from the making of a batch to the collecting of losses, and stands still while something is compiled, saved or scored.
+    """
+
+    def __init__(self) -> None:
+        self._seconds, self._models = 0.0, 1
+        self._since: float | None = None
+
+    def read(self) -> float:
+        """The seconds so far; only differences mean anything."""
+        now = time.perf_counter()
+        if self._since is not None:
+            self._seconds += (now - self._since) / self._models
+            self._since = now
+        return self._seconds
+
+    def start(self, models: int | None = None) -> None:
+        """Run on, from now on shared by `models` if that is given."""
+        self.read()
+        self._models = models or self._models
+        self._since = time.perf_counter()
+
+    def stop(self) -> None:
+        self.read()
+        self._since = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ablate.model.build import build
 from ablate.model.memory import memory
+from ablate.train.accounts import Clock
 from ablate.train.forward import Forward
 from ablate.train.optim import Optimizer
 
@@ -21,11 +22,14 @@ _ACTIVATION_BYTES = {"cpu": 2 << 30, "cuda": 16 << 30}  # a micro-batch's; fixed
 class Engine:
     """The model, its optimiser and the (compiled) forward and backward pass."""
 
+    pack = 1
+
     def __init__(self, recipe: dict[str, Any], device: torch.device, compile: bool) -> None:
         began = time.perf_counter()
         self._shape, self._seed = recipe["model"], recipe["seed"]
         self._seq_len = recipe["data"]["seq_len"]
         self.device = device
+        self.clock = Clock()
         self.model = build(self._shape, self._seed).to(device)
         self.model.train()
         self._optimizer = Optimizer(self.model, recipe["train"])

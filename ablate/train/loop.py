@@ -14,6 +14,7 @@ from ablate.train import checkpoint
 from ablate.train.accounts import Ledger
 from ablate.train.device import peak_memory
 from ablate.train.engine import Engine
+from ablate.train.lockstep import Seat, Steps, alone
 from ablate.train.schedule import branch_scale, fork_of, trunk_scale
 from ablate.train.walk import Batches, Plan, Walk
 
@@ -46,12 +47,13 @@ class Trained:
     branch: Branch
     model: LlamaForCausalLM
     final_loss: float  # nats a token, mean of the last 5% of the steps (of the decay where that is shorter)
-    train_seconds: float  # stand-alone: the trunk up to its fork and its own decay
+    train_seconds: float  # stand-alone: the trunk up to its fork and its own decay (of a pack's seconds, its share)
     spent_seconds: float  # its share of the trunk and its own decay; over all runs this adds up to what was spent
     lost_seconds: float  # trained and thrown away by kills, its share of the trunk's included
     setup_seconds: float  # building and compiling in this process, charged to the first run after it
     peak_memory_bytes: int
     shared: bool  # whether it left a trunk; else it was trained alone from step 0
+    pack: int  # most models that were trained at once on the way
 
 
 def train_family(
@@ -62,26 +64,16 @@ def train_family(
     settings: Settings,
     stop: Callable[[], bool],
 ) -> Iterator[Trained]:
-    """Train every branch that is not done, cheapest first, and yield each at its last step.
+    """Train every branch that is not done on an engine of its own, cheapest first, and yield each at its last step.
 
-    `batch(first_sequence, count)` gives tokens [count, seq_len + 1]. The trunk runs at the peak learning rate from
-    fork to fork and keeps its last state in trunk_folder, so a larger budget asked for later trains only the
-    extension; a budget whose fork the kept trunk has passed, and every budget where trunk_folder is None, is trained
-    alone from step 0, to the same bits on a CPU. Killed anywhere and called again, it goes on to the same result.
-    Raises DivergedError, DiskFullError, and Interrupted once `stop()` is true. Call `forget` when a run is recorded.
+    Arguments and errors are those of `Family`; what an engine raises comes on top. Call `forget` when a run is recorded.
     """
-    todo = sorted((branch for branch in branches if not branch.done), key=lambda branch: branch.steps)
-    if not todo:
+    if all(branch.done for branch in branches):
         return
-    family = _Family(recipe, todo, batch, trunk_folder, settings, stop)
-    for branch in todo:
-        walk = family.walk(branch)
-        if not walk.resume():
-            family.lead_to_fork(branch, walk)
-        walk.advance(branch.steps)
-        walk.save()
-        yield family.trained(branch, walk)
-        family.engine.model.train()  # the caller may have called eval(), and a compiled graph is only good for one mode
+    engine = Engine(recipe, settings.device, settings.compile)
+    family = Family(recipe, branches, batch, trunk_folder, engine, settings.checkpoint_every, stop)
+    for branch in family.todo:
+        yield alone(family.train(branch), engine)
 
 
 def forget(branch: Branch) -> None:
@@ -89,24 +81,41 @@ def forget(branch: Branch) -> None:
     checkpoint.remove(branch.folder, BRANCH)
 
 
-class _Family:
-    """What the branches of one call share."""
+class Family:
+    """The budgets of one family, trained in one seat.
+
+    `batch(first_sequence, count)` gives tokens [count, seq_len + 1]. The trunk runs at the peak learning rate from
+    fork to fork and keeps its last state in trunk_folder, so a larger budget asked for later trains only the
+    extension; a budget whose fork the kept trunk has passed, and every budget where trunk_folder is None, is trained
+    alone from step 0, to the same bits on a CPU. Killed anywhere and made again, it goes on to the same result.
+    """
 
     def __init__(
         self,
         recipe: dict[str, Any],
-        todo: Sequence[Branch],
+        branches: Sequence[Branch],
         batch: Batches,
         trunk_folder: Path | None,
-        settings: Settings,
+        seat: Seat,
+        checkpoint_every: float,
         stop: Callable[[], bool],
     ) -> None:
-        self.engine = Engine(recipe, settings.device, settings.compile)
+        self.todo = sorted((branch for branch in branches if not branch.done), key=lambda branch: branch.steps)
         self._train, self._seq_len = recipe["train"], recipe["data"]["seq_len"]
-        self._todo, self._batch, self._settings, self._stop = todo, batch, settings, stop
+        self._batch, self._seat, self._every, self._stop = batch, seat, checkpoint_every, stop
         self._trunk = None if trunk_folder is None else self._walk(trunk_folder, TRUNK, self._trunk_scale, None)
 
-    def walk(self, branch: Branch) -> Walk:
+    def train(self, branch: Branch) -> Steps[Trained]:
+        """The steps of one of `todo`, in its order. Raises DivergedError, DiskFullError, and Interrupted once `stop()` is true."""
+        self._seat.model.train()  # who scored the run before may have called eval(), and a compiled graph is only good for one mode
+        walk = self._branch_walk(branch)
+        if not walk.resume():
+            yield from self._lead_to_fork(branch, walk)
+        yield from walk.advance(branch.steps)
+        walk.save()
+        return self._trained(branch, walk)
+
+    def _branch_walk(self, branch: Branch) -> Walk:
         """The stretch of a run: the trunk's rate up to its fork, then the decay."""
         fork = self._fork(branch)
 
@@ -115,7 +124,7 @@ class _Family:
 
         return self._walk(branch.folder, BRANCH, scale, branch.steps)
 
-    def lead_to_fork(self, branch: Branch, walk: Walk) -> None:
+    def _lead_to_fork(self, branch: Branch, walk: Walk) -> Steps[None]:
         """Put `walk` at the branch's fork by way of the trunk, or at step 0 where the trunk cannot serve."""
         fork = self._fork(branch)
         trunk = self._trunk
@@ -124,33 +133,34 @@ class _Family:
         if trunk is None or trunk.progress.step > fork:
             walk.start()
             return
-        trunk.advance(fork)
+        yield from trunk.advance(fork)
         ledger = Ledger(trunk.progress.notes.get("ledger", ()))
-        payers = [other.digest for other in self._todo if self._fork(other) >= fork]
+        payers = [other.digest for other in self.todo if self._fork(other) >= fork]
         ledger.close(fork, trunk.progress.seconds, trunk.progress.lost_seconds, payers)
         trunk.progress.notes["ledger"] = ledger.rows()
         trunk.save()
         share, lost = ledger.share(branch.digest)
         walk.follow(trunk, {"trunk_seconds": trunk.progress.seconds, "trunk_share": share, "trunk_lost": lost})
 
-    def trained(self, branch: Branch, walk: Walk) -> Trained:
+    def _trained(self, branch: Branch, walk: Walk) -> Trained:
         progress, notes = walk.progress, walk.progress.notes
         return Trained(
             branch=branch,
-            model=self.engine.model,
+            model=self._seat.model,
             final_loss=progress.tail_sum / progress.tail_steps,
             train_seconds=progress.seconds,
             spent_seconds=progress.seconds - notes.get("trunk_seconds", 0.0) + notes.get("trunk_share", 0.0),
             lost_seconds=progress.lost_seconds + notes.get("trunk_lost", 0.0),
-            setup_seconds=self.engine.take_setup_seconds(),
-            peak_memory_bytes=peak_memory(self._settings.device),
+            setup_seconds=self._seat.take_setup_seconds(),
+            peak_memory_bytes=peak_memory(self._seat.device),
             shared="trunk_seconds" in notes,
+            pack=progress.pack,
         )
 
     def _walk(self, folder: Path, name: str, scale: Callable[[int], float], end: int | None) -> Walk:
         tokens = self._train["batch_tokens"]
         plan = Plan(self._train["lr"], scale, tokens // self._seq_len, tokens, end)
-        return Walk(self.engine, plan, self._batch, folder, name, self._settings.checkpoint_every, self._stop)
+        return Walk(self._seat, plan, self._batch, folder, name, self._every, self._stop)
 
     def _fork(self, branch: Branch) -> int:
         return fork_of(branch.steps, self._train["decay"])

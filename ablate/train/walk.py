@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ablate.errors import DivergedError, Interrupted
 from ablate.train import checkpoint
-from ablate.train.engine import Engine
+from ablate.train.lockstep import Seat, Step, Steps, Taken
 from ablate.train.meter import FILE, Meter, lines
 
 LINE_EVERY = 10  # steps between lines of metrics.jsonl, and between checks that the loss is finite
@@ -34,6 +33,7 @@ class Progress:
     pending: list[list[float]] = field(default_factory=list)  # [loss, gradient norm] of the steps since the last line
     tail_sum: float = 0.0
     tail_steps: int = 0
+    pack: int = 1  # most that were trained at once behind this state
     notes: dict[str, Any] = field(default_factory=dict)  # the caller's: the trunk's ledger, what a branch took over
 
 
@@ -49,65 +49,71 @@ class Plan:
 
 
 class Walk:
-    """Takes the engine through one stretch. `name` is the checkpoint's; two walks may share an engine, one at a time."""
+    """Takes a model through one stretch. `name` is the checkpoint's; two walks may share a seat, one at a time."""
 
-    def __init__(self, engine: Engine, plan: Plan, batch: Batches, folder: Path, name: str, every: float, stop: Callable[[], bool]) -> None:
+    def __init__(self, seat: Seat, plan: Plan, batch: Batches, folder: Path, name: str, every: float, stop: Callable[[], bool]) -> None:
         self.progress = Progress()
         self.folder = folder
-        self._engine, self._plan, self._batch = engine, plan, batch
+        self._seat, self._plan, self._batch = seat, plan, batch
         self._name, self._every, self._stop = name, every, stop
         self._meter = Meter(folder)
-        self._waiting: list[tuple[Tensor, Tensor]] = []
-        self._mark = self._saved = time.perf_counter()
+        self._waiting: list[Taken] = []
+        self._mark, self._saved = seat.clock.read(), time.perf_counter()
 
     def resume(self) -> bool:
-        """Load the newest whole checkpoint into the engine; False where there is none."""
+        """Load the newest whole checkpoint into the seat; False where there is none."""
         state = checkpoint.load(self.folder, self._name)
         if state is None:
             return False
         tensors, progress = state
-        self._engine.restore(tensors)
+        self._seat.restore(tensors)
         self.progress = Progress(**progress)
         self.progress.lost_seconds += self._meter.rewind(self.progress.step, self.progress.seconds)
         return True
 
     def start(self) -> None:
         """Begin at step 0 with fresh weights."""
-        self._engine.restore({})
+        self._seat.restore({})
         lost = self._meter.rewind(0, 0.0)
         self.progress = Progress(lost_seconds=lost)
 
     def follow(self, trunk: Walk, notes: dict[str, Any]) -> None:
-        """Begin where `trunk` stands; the engine holds its state already."""
+        """Begin where `trunk` stands; the seat holds its state already."""
         lost = self._meter.rewind(trunk.progress.step, trunk.progress.seconds)
-        self.progress = Progress(trunk.progress.step, trunk.progress.seconds, lost, list(trunk.progress.pending), notes=notes)
+        self.progress = replace(trunk.progress, lost_seconds=lost, pending=list(trunk.progress.pending), notes=notes)
         self._meter.restart([line for line in lines(trunk.folder / FILE) if line["step"] <= self.progress.step])
 
-    def advance(self, end: int) -> None:
+    def advance(self, end: int) -> Steps[None]:
         """Train up to step `end`. Raises DivergedError, and Interrupted (after a checkpoint) when asked to stop."""
         if self.progress.step < end:
-            self._engine.prepare()
-        self._mark = self._saved = time.perf_counter()
-        while True:
-            step = self.progress.step
-            stopping, last = self._stop(), step >= end
-            if stopping or last or step % LINE_EVERY == 0:
-                self._collect()
-            if stopping or time.perf_counter() - self._saved >= self._every:
-                self.save()
-            if stopping:
-                raise Interrupted(f"stopped at step {step}; a checkpoint is in {self.folder}, the same command goes on from it")
-            if last:
-                return
-            batch = self._batch(step * self._plan.sequences, self._plan.sequences)
-            self._waiting.append(self._engine.step(batch, self._plan.scale(step)))
-            self.progress.step = step + 1
+            self._seat.prepare()
+        self.progress.pack = max(self.progress.pack, self._seat.pack)
+        self._mark, self._saved = self._seat.clock.read(), time.perf_counter()
+        try:
+            while True:
+                step = self.progress.step
+                stopping, last = self._stop(), step >= end
+                if stopping or last or step % LINE_EVERY == 0:
+                    self._collect()
+                if stopping or time.perf_counter() - self._saved >= self._every:
+                    self.save()
+                if stopping:
+                    raise Interrupted(f"stopped at step {step}; a checkpoint is in {self.folder}, the same command goes on from it")
+                if last:
+                    return
+                self._seat.clock.start()
+                batch = self._batch(step * self._plan.sequences, self._plan.sequences)
+                self._waiting.append((yield Step(batch, self._plan.scale(step))))
+                self.progress.step = step + 1
+        finally:
+            self._seat.clock.stop()
 
     def save(self) -> None:
         """Write a checkpoint. Its time is not training time."""
         self._collect()
-        checkpoint.save(self.folder, self._name, self._engine.tensors(), asdict(self.progress))
-        self._mark = self._saved = time.perf_counter()
+        self._seat.clock.stop()
+        checkpoint.save(self.folder, self._name, self._seat.tensors(), asdict(self.progress))
+        self._saved = time.perf_counter()
 
     def _collect(self) -> None:
         """Wait for the steps under way, book their losses and seconds, and write a line where one is due."""
@@ -116,7 +122,7 @@ class Walk:
         for step, (loss, norm) in enumerate(self._waiting, start=first):
             self._book(step, float(loss), float(norm))
         self._waiting.clear()
-        now = time.perf_counter()
+        now = self._seat.clock.read()
         progress.seconds += now - self._mark
         self._mark = now
         if progress.pending and (progress.step % LINE_EVERY == 0 or progress.step == self._plan.end):

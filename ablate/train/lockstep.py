@@ -1,0 +1,139 @@
+"""A family in training is a coroutine: it asks for one step after another and does everything else itself. So the same
+coroutine is trained alone or in step with others, and what one of them does between steps touches no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ablate.errors import Interrupted
+from ablate.train.accounts import Clock
+from ablate.train.engine import Engine
+
+T = TypeVar("T")
+Taken = tuple[Tensor, Tensor]
+"""(loss before the update, norm of the gradient), both not yet waited for."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update asked for: on batch [sequences, seq_len + 1], at `scale` of the peak learning rate."""
+
+    batch: NDArray[np.int64]
+    scale: float
+
+
+Steps: TypeAlias = Generator[Step, Taken, T]
+
+
+class Seat(Protocol):
+    """Where one model sits while it is trained."""
+
+    device: torch.device
+    clock: Clock
+    pack: int
+    """Models that take a step together here."""
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """Live: it changes with every step."""
+
+    def prepare(self) -> None:
+        """Compile, so that it is not counted as training."""
+
+    def take_setup_seconds(self) -> float:
+        """Seconds spent on building and compiling since this was last asked."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that must be restored for the next step to be the same."""
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a state of `tensors()`; an empty one means the weights before the first step."""
+
+
+class Stack(Protocol):
+    """As many seats as models are trained at once."""
+
+    pack: int
+
+    def seat(self, place: int, recipe: dict[str, Any]) -> Seat:
+        """Seat a model that is to be trained by `recipe` at `place`, in nobody's stead."""
+
+    def step(self, asked: Sequence[Step | None]) -> Sequence[Taken]:
+        """One step of the model at each place that asks for one; the others stay as they are."""
+
+
+Family = Callable[[Callable[[dict[str, Any]], Seat]], Steps[None]]
+"""Given who seats a recipe, the steps of a family to its end. Its errors are its own: it raises nothing but Interrupted."""
+
+
+class Single:
+    """A stack of one: an engine of its own for every family."""
+
+    pack = 1
+
+    def __init__(self, device: torch.device, compile: bool) -> None:
+        self._device, self._compile = device, compile
+
+    def seat(self, place: int, recipe: dict[str, Any]) -> Seat:
+        self._engine = Engine(recipe, self._device, self._compile)
+        return self._engine
+
+    def step(self, asked: Sequence[Step | None]) -> Sequence[Taken]:
+        return [self._engine.step(one.batch, one.scale) for one in asked if one is not None]
+
+
+def alone(steps: Steps[T], engine: Engine) -> T:
+    """Grant steps by an engine until they end; their errors and the engine's are the caller's."""
+    try:
+        asked = next(steps)
+        while True:
+            asked = steps.send(engine.step(asked.batch, asked.scale))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def drive(stack: Stack, families: Iterable[Family]) -> None:
+    """Take all families to their ends, as many at once as the stack has places; the next takes the place of one that ended.
+
+    What goes wrong in a step is thrown into every family that asked for it. Raises Interrupted when all have stopped.
+    """
+    waiting = iter(families)
+    steps: list[Steps[None] | None] = [None] * stack.pack
+    asked: list[Step | None] = [None] * stack.pack
+    interrupted: list[Interrupted] = []
+
+    def go_on(place: int, resume: Callable[[], Step]) -> None:
+        asked[place] = None
+        try:
+            asked[place] = resume()
+        except StopIteration:
+            pass
+        except Interrupted as e:
+            interrupted.append(e)
+
+    while True:
+        for place in range(stack.pack):
+            while asked[place] is None and not interrupted and (family := next(waiting, None)) is not None:
+                steps[place] = begun = family(partial(stack.seat, place))
+                go_on(place, partial(next, begun))
+        active = [(place, one) for place, one in enumerate(steps) if one is not None and asked[place] is not None]
+        if not active:
+            break
+        try:
+            resumes = [partial(one.send, taken) for (_, one), taken in zip(active, stack.step(asked), strict=True)]
+        except Exception as e:
+            resumes = [partial(one.throw, e) for _, one in active]
+        for (place, _), resume in zip(active, resumes, strict=True):
+            go_on(place, resume)
+    if interrupted:
+        raise interrupted[0]
