@@ -48,8 +48,9 @@ class _Chunked(torch.autograd.Function):
         weight, offset = head.to(dtype), None if bias is None else bias.to(dtype)
         sums: list[Tensor] = []
         by_hidden = []
-        for chunk, wanted in zip(hidden.to(dtype).split(rows), targets.split(rows), strict=True):
-            loss, by_logits = _loss_and_gradient(F.linear(chunk, weight, offset).float(), wanted)
+        for first in range(0, hidden.shape[0], rows):
+            chunk = hidden[first : first + rows].to(dtype)
+            loss, by_logits = _loss_and_gradient(F.linear(chunk, weight, offset).float(), targets[first : first + rows])
             small = by_logits.to(dtype)
             by_hidden.append((small @ weight).to(hidden.dtype))
             pieces = [loss, (small.t() @ chunk).to(head.dtype)] + ([] if bias is None else [by_logits.sum(0)])
