@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.uint64]
 Units = NDArray[np.uint16]
 
-BLOCK_CHARACTERS = 1 << 17
+BLOCK_CHARACTERS = 1 << 16
 """Documents that are looked at together have about so many."""
 PIECE_CHARACTERS = 1 << 17
 """Hashed at once: the arrays of a piece stay in a core's cache."""
@@ -80,16 +80,6 @@ def ngrams(hashes: Hashes, longest: int) -> Iterator[tuple[int, Hashes]]:
         yield n, grams
 
 
-def inside(starts: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
-    """Which of the n-grams over several documents lie in one: `starts` as `words` gives them."""
-    total = int(starts[-1])
-    crosses = np.zeros(max(total - n + 1, 0), np.bool_)
-    for back in range(1, n):
-        at = starts[1:-1] - back
-        crosses[at[(at >= 0) & (at < crosses.size)]] = True
-    return ~crosses
-
-
 def windows(units: Units, width: int) -> Hashes:
     """The hash of every `width` units in a row; width is 8, 16 or 32."""
     grown = units.astype(np.uint64)
@@ -101,6 +91,11 @@ def windows(units: Units, width: int) -> Hashes:
         grown = grown[:-step] * np.uint64(_ODD) + grown[step:] if grown.size > step else grown[:0]
         step *= 2
     return grown
+
+
+def of_numbers(numbers: NDArray[np.int64]) -> Hashes:
+    """One hash a number, such as a token id."""
+    return _mixed(numbers.astype(np.uint64) * np.uint64(_ODD) + np.uint64(1))
 
 
 def joined(first: Hashes, second: Hashes) -> Hashes:

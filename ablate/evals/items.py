@@ -16,6 +16,11 @@ class Item:
     template: str
     """Items of one template are alike, so errors are clustered by it."""
 
+    @property
+    def text(self) -> str:
+        """What a reader of the solved item sees: the context and the right choice. Overlap with a corpus is looked for in it."""
+        return self.context + self.choices[self.answer]
+
 
 @dataclass(frozen=True)
 class Benchmark:

@@ -51,15 +51,12 @@ def test_a_word_has_its_hash_wherever_it_stands_and_however_long_the_document_is
     assert found[0] == found[3] == found[5] != found[4]
 
 
-def test_ngrams_and_which_of_them_lie_in_one_document() -> None:
-    found, starts = hashes.words(["a b c d", "", "b c", "a b c d e"])
+def test_ngrams() -> None:
+    found, _ = hashes.words(["a b c d", "b c d e"])
     grams = dict(hashes.ngrams(found, 3))
-    whole = hashes.inside(starts, 3)
-    assert grams[3].size == whole.size == 9
-    assert whole.tolist() == [True, True, False, False, False, False, True, True, True]
-    assert grams[3][0] == grams[3][6] and grams[3][1] == grams[3][7]
-    assert grams[2][1] == grams[2][4], "b c"
-    assert len({int(h) for h in grams[3][whole]}) == 3
+    assert [grams[n].size for n in (1, 2, 3)] == [8, 7, 6]
+    assert grams[3][1] == grams[3][4], "b c d"
+    assert np.unique(grams[3]).size == 5
     assert [g.size for _, g in hashes.ngrams(found[:2], 4)] == [2, 1, 0, 0]
 
 
