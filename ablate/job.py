@@ -112,7 +112,7 @@ class Desk:
         data, seed = recipe["data"], recipe["seed"]
         streams = []
         for role in data["shares"]:
-            source = getattr(self.data, role)
+            source = self.data.trained_on()[role]
             opened = shards.open_shards(source, seed, self.tokenizer_digest, self.job.workspace)
             streams.append(mixture.Stream(opened, seed, role, data["seq_len"]))
         return mixture.Mixture(streams, [Fraction(share) for share in data["shares"].values()])

@@ -66,7 +66,7 @@ def largest_epochs(runs: Sequence[Run], space: Workspace, processes: int) -> dic
     most: dict[str, float] = {}
     for run in runs:
         _refuse_repetition(run, space)
-        if all(sources.is_finite(getattr(run.data, role)) for role in run.recipe["data"]["shares"]):
+        if all(sources.is_finite(run.data.trained_on()[role]) for role in run.recipe["data"]["shares"]):
             most.update({used.source: max(used.epochs, most.get(used.source, 0.0)) for used in usage(run, space)})
     return most
 
@@ -90,7 +90,7 @@ def usage(run: Run, space: Workspace) -> list[mixture.Usage]:
     data = run.recipe["data"]
     read = []
     for role in data["shares"]:
-        opened = shards.open_shards(getattr(run.data, role), run.seed, data["tokenizer"], space)
+        opened = shards.open_shards(run.data.trained_on()[role], run.seed, data["tokenizer"], space)
         read.append(mixture.Stream(opened, run.seed, role, data["seq_len"]))
     return mixture.Mixture(read, [Fraction(s) for s in data["shares"].values()]).usage(run.tokens // data["seq_len"])
 
@@ -109,7 +109,7 @@ def _streams(runs: Sequence[Run], space: Workspace) -> dict[Stream, int]:
     for run in runs:
         data = run.recipe["data"]
         for role, share in data["shares"].items():
-            source = getattr(run.data, role)
+            source = run.data.trained_on()[role]
             key = Stream(source, 0 if sources.is_finite(source) else run.seed, space.tokenizers / data["tokenizer"])
             sequences = int(run.tokens // data["seq_len"] * Fraction(share)) + len(data["shares"])
             needed[key] = max(needed.get(key, 0), sequences * data["seq_len"] + 1)
@@ -118,7 +118,7 @@ def _streams(runs: Sequence[Run], space: Workspace) -> dict[Stream, int]:
 
 def _refuse_repetition(run: Run, space: Workspace) -> None:
     """StudyError, with the sum, for a run that would read a finite source too often."""
-    if not any(sources.is_finite(getattr(run.data, role)) for role in run.recipe["data"]["shares"]):
+    if not any(sources.is_finite(run.data.trained_on()[role]) for role in run.recipe["data"]["shares"]):
         return
     for used in usage(run, space):
         if used.epochs > run.data.max_epochs:

@@ -31,20 +31,44 @@ def runs(study: spec.Study) -> list[grid.Run]:
     """All runs of a study, in the order of its grid; StudyError where one cannot be trained as written."""
     chosen = device.pick(study.launch.device)
     studies: dict[str, spec.Study] = {}
-    resolved = []
+    placed: list[tuple[str, grid.Point]] = []
     for point in grid.points(study):
-        values = {k: v for k, v in point.factors.items() if k not in SHORTHAND}
-        key = repr(sorted(values.items()))
+        values = {k: str(v) if isinstance(v, Fraction) else v for k, v in point.factors.items() if k not in SHORTHAND}
+        key = repr(sorted(values.items(), key=lambda item: item[0]))
         if key not in studies:
             studies[key] = with_values(study, values) if values else study
-        resolved.append(_run(studies[key], point, chosen))
-    return resolved
+        placed.append((key, point))
+    one_tokenizer = _one_tokenizer(studies)
+    return [_run(one_tokenizer[key], point, chosen) for key, point in placed]
+
+
+def _one_tokenizer(studies: dict[str, spec.Study]) -> dict[str, spec.Study]:
+    """The same studies with one BPE for all where a factor changes the sources: it is trained on the sources of every level,
+    so that no level gets the kinder vocabulary."""
+    open_ = {key: study.data for key, study in studies.items() if study.data.tokenizer.train_bpe and not study.data.tokenizer.train_on}
+    read = {key: {name: sources.digest(source) for name, source in data.trained_on().items()} for key, data in open_.items()}
+    if len({grid.digest(names) for names in read.values()}) < 2:
+        return studies
+    every = {read[key][name]: source for key, data in open_.items() for name, source in data.trained_on().items()}
+    together = tuple(every[found] for found in sorted(every))
+    widened = {}
+    for key, data in open_.items():
+        update = {"tokenizer": data.tokenizer.model_copy(update={"train_on": together})}
+        widened[key] = studies[key].model_copy(update={"data": data.model_copy(update=update)})
+    return studies | widened
 
 
 def shares(data: spec.Data, synthetic_ratio: Fraction) -> dict[str, Fraction]:
-    """Role → share of the sequences; roles with nothing to give are left out."""
-    both = {"synthetic": (data.synthetic, synthetic_ratio), "web": (data.web, 1 - synthetic_ratio)}
-    return {role: share for role, (source, share) in both.items() if source is not None and share > 0}
+    """Name of a source (as in Data.trained_on) → its share of the sequences; those with none are left out.
+
+    data.web takes what synthetic_ratio and data.shares leave. In alphabetical order, since sequences are dealt out in it.
+    """
+    roles = {"synthetic": synthetic_ratio, "web": 1 - synthetic_ratio - sum(data.shares.values(), Fraction(0))}
+    each = dict(data.shares)
+    for name in data.trained_on().keys() - data.shares.keys():
+        role, _, source = name.partition(".")
+        each[name] = roles[role] * (getattr(data, role).sources[source] if source else 1)
+    return {name: share for name, share in sorted(each.items()) if share > 0}
 
 
 def _run(study: spec.Study, point: grid.Point, chosen: torch.device) -> grid.Run:
@@ -63,7 +87,7 @@ def _run(study: spec.Study, point: grid.Point, chosen: torch.device) -> grid.Run
         "data": {
             "seq_len": data.seq_len,
             "shares": {role: str(share) for role, share in mixed.items()},
-            "sources": {role: sources.digest(getattr(data, role)) for role in mixed},
+            "sources": {name: sources.digest(data.trained_on()[name]) for name in mixed},
             "tokenizer": tokenizer.definition(data),
         },
         "train": train,

@@ -57,8 +57,7 @@ class Wanted:
 
     def texts(self) -> list[Text]:
         """Held-out text of every source, the neutral one, and those the study names."""
-        trained = {"synthetic": self.data.synthetic, "web": self.data.web}
-        own = [Text(name, source, True) for name, source in trained.items() if source is not None]
+        own = [Text(name, source, True) for name, source in self.data.trained_on().items()]
         return [
             Text("neutral", self.data.neutral, False),
             *own,

@@ -63,7 +63,80 @@ def test_a_factor_on_the_data_reaches_the_data(tmp_path: Path) -> None:
     study = load(write(tmp_path), None, ["grid.data.web.noise.typos=[0, 0.1]"])
     runs = resolve.runs(study)
     assert {run.data.web.noise.typos for run in runs if run.data.web is not None} == {0, 0.1}
-    assert len({run.digest for run in runs}) == len(runs)
+    assert len({run.digest for run in runs}) == 6, "what reads no web text is one run at both levels"
+    assert len({run.recipe["data"]["tokenizer"] for run in runs}) == 1, "no level has the kinder vocabulary"
+
+
+def test_the_data_of_the_shipped_study_keep_their_digests() -> None:
+    """Whoever has results of the embedded corpora can go on with them."""
+    path = Path(__file__).parents[1] / "studies" / "quality_vs_quantity.yaml"
+    found = [grid.digest([run.recipe["data"] for run in resolve.runs(load(path, profile))]) for profile in (None, "null")]
+    assert found == ["a8968d8f9e792ed5", "da6b8873eea25f56"]
+
+
+MIXED = """
+data:
+  sources: {a: {builtin: web, seed: 1}, b: {builtin: web, seed: 2}, code: builtin:neutral}
+  synthetic: builtin:textbook
+  web: {sources: {a: 0.8, b: 0.2}}
+"""
+
+
+def mixed(folder: Path, *overrides: str) -> list[grid.Run]:
+    text = TINY.replace("data:\n  synthetic: builtin:textbook\n  web: builtin:web\n", MIXED.lstrip())
+    return resolve.runs(load(write(folder, text), None, overrides))
+
+
+def test_a_role_may_be_a_mix_and_any_named_source_have_a_share(tmp_path: Path) -> None:
+    runs = mixed(tmp_path, "grid.synthetic_ratio=[0, 1/2]", "grid.data.shares.code=[0, 0.1]", "grid.tokens=[60k]")
+    assert [run.recipe["data"]["shares"] for run in runs] == [
+        {"web.a": "4/5", "web.b": "1/5"},
+        {"code": "1/10", "web.a": "18/25", "web.b": "9/50"},
+        {"synthetic": "1/2", "web.a": "2/5", "web.b": "1/10"},
+        {"code": "1/10", "synthetic": "1/2", "web.a": "8/25", "web.b": "2/25"},
+    ]
+    assert [run.factors["data.shares.code"] for run in runs] == [0, 0.1, 0, 0.1]
+    assert len({run.recipe["data"]["tokenizer"] for run in runs}) == 1
+    assert {name: source.builtin for name, source in runs[1].data.trained_on().items()} == {
+        "code": "neutral", "synthetic": "textbook", "web.a": "web", "web.b": "web",
+    }  # fmt: skip
+
+
+def test_the_order_in_which_a_mix_is_written_does_not_matter(tmp_path: Path) -> None:
+    first = mixed(tmp_path, "data.web={sources: {a: 0.8, b: 0.2}}")
+    second = mixed(tmp_path, "data.web={sources: {b: 1/5, a: 4/5}}")
+    assert [(run.digest, list(run.recipe["data"]["shares"])) for run in first] == [
+        (run.digest, list(run.recipe["data"]["shares"])) for run in second
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["data.web={sources: {a: 0.8, b: 0.1}}"], "the shares add up to 0.9, not to 1"),
+        (["data.web={sources: {a: 0.8, c: 0.2}}"], "c is not in data.sources, which has: a, b, code"),
+        (["data.shares.nowhere=0.1"], "nowhere is not in data.sources"),
+        (["grid.data.shares.code=[0.5]"], "synthetic_ratio: 1 and data.shares, which add up to 0.5, are together more than 1"),
+        (["data.web=null", "data.shares.code=0.5"], "synthetic_ratio: 0 beside data.shares of 0.5 needs data.web"),
+        (["data.sources.a={sources: {b: 1}}"], "a is a mix itself"),
+        (["data.neutral={sources: {b: 1}}"], "neutral: a text that is measured needs its documents"),
+        (["data.sources.web=builtin:web"], "web is the name of a role"),
+    ],
+)
+def test_mixes_that_make_no_sense(tmp_path: Path, overrides: list[str], sentence: str) -> None:
+    with pytest.raises(StudyError, match=sentence):
+        mixed(tmp_path, *overrides)
+
+
+def test_one_tokenizer_serves_every_level_of_a_source(tmp_path: Path) -> None:
+    """Trained on all of them, whatever their order; with train_on the user says on what, and further levels change nothing."""
+    levels = ["builtin:web", "{builtin: web, seed: 1}"]
+    several = [mixed(tmp_path, f"grid.data.web=[{', '.join(order)}]") for order in (levels, levels[::-1])]
+    assert len({run.recipe["data"]["tokenizer"] for runs in several for run in runs}) == 1
+    assert several[0][0].data.tokenizer.train_on
+    fixed = "data.tokenizer={train_bpe: 512, train_on: [builtin:web]}"
+    chosen = [mixed(tmp_path, fixed, *more) for more in ([], [f"grid.data.web=[{', '.join(levels)}]"])]
+    assert len({run.recipe["data"]["tokenizer"] for runs in chosen for run in runs}) == 1
 
 
 def test_nothing_is_left_to_decide(tmp_path: Path) -> None:

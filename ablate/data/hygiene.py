@@ -35,7 +35,8 @@ _SEED = 1
 class Tally:
     """What became of the documents that have passed: how many were kept, and of those left out how many and some samples, by reason.
 
-    Reasons: empty, short, long, duplicates, near_duplicates, straddles (alike to a held-out document and to one that is not).
+    Reasons: empty_file, filtered and unknown (by `where`), empty, short, long, duplicates, near_duplicates, straddles (alike to a
+    held-out document and to one that is not).
     """
 
     read: int = 0
@@ -43,6 +44,11 @@ class Tally:
     held_out: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     samples: dict[str, list[str]] = field(default_factory=dict)
+
+    def leave_out(self, reason: str, text: str) -> None:
+        """One that was dropped as it was read, before any rule saw it."""
+        self.read += 1
+        self.drop(reason, text)
 
     def drop(self, reason: str, text: str) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1

@@ -7,20 +7,18 @@ The embedded corpora are taken as they are generated, unless `hygiene:` is writt
 from __future__ import annotations
 
 import glob
-import gzip
 import hashlib
-import json
+import math
 import os
 import re
-import zlib
-from collections.abc import Callable, Iterator
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
-from ablate.data import hygiene, neutral, textbook, web, world
-from ablate.errors import DataError
+from ablate.data import hygiene, neutral, readers, textbook, web, world
+from ablate.errors import DataError, StudyError
+from ablate.study import where
 from ablate.study.grid import digest as digest_of
 from ablate.study.spec import Hygiene, Source
 
@@ -29,11 +27,11 @@ HELD_OUT = -1
 TOKENIZER = -2
 """The stream that a tokenizer is trained on."""
 
-SEPARATOR = "<|endoftext|>"
+SEPARATOR = readers.SEPARATOR
 HELD_OUT_EVERY = 50
 FEWEST_TO_HOLD_OUT = 10
 """Where chance held no document out, one is taken all the same from a source of at least this many."""
-_KINDS = (".jsonl", ".json", ".txt")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,2})?")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -48,8 +46,9 @@ def digest(source: Source) -> str:
         noise = source.noise.model_dump() if source.builtin == "web" else None
         parts: dict[str, Any] = {"builtin": source.builtin, "seed": source.seed, "noise": noise, "world": world.WORLD_VERSION}
     else:
-        hashes = [[_kind(path), file_hash(path)] for path in _paths(source)]
-        parts = {"files": hashes, "text_field": source.text_field, "reader": 2}
+        hashes = [[readers.kind(path), file_hash(path)] for path in _paths(source)]
+        kept = {"where": _condition(source.where).text} if source.where else {}
+        parts = {"files": hashes, "text_field": source.text_field, "reader": 2, **kept}
     if source.hygiene is not None and source.hygiene != _unasked(source):
         parts["hygiene"] = [source.hygiene.model_dump(mode="json"), hygiene.VERSION]
     return digest_of(parts)
@@ -100,7 +99,7 @@ def measured(source: Source, trained_on: bool) -> Iterator[str]:
 
 def _file_documents(source: Source, held_out: bool, tally: hygiene.Tally) -> Iterator[str]:
     nothing = True
-    for document in hygiene.clean(_raw(source), source.hygiene or Hygiene(), _split(source, digest(source)), tally):
+    for document in hygiene.clean(read(source, tally), source.hygiene or Hygiene(), _split(source, digest(source)), tally):
         if document.held_out == held_out:
             nothing = False
             yield document.text
@@ -127,12 +126,58 @@ def _split(source: Source, _content: str) -> Callable[[int], bool]:
 
 
 def _distinct(source: Source, tally: hygiene.Tally) -> Iterator[tuple[str, int]]:
-    return hygiene.distinct(_raw(source), source.hygiene or Hygiene(), tally)
+    return hygiene.distinct(read(source, tally), source.hygiene or Hygiene(), tally)
 
 
-def _raw(source: Source) -> Iterator[str]:
+def read(source: Source, tally: hygiene.Tally) -> Iterator[str]:
+    """The texts of a finite source as they lie in its files, in their order: the only place where they are read.
+
+    `tally` counts what is left out: files of no bytes ("empty_file"), rows that `where` drops ("filtered"; "unknown" where a
+    column of the condition is null or missing), rows whose text is null ("empty").
+    """
+    condition = _condition(source.where) if source.where else None
+    columns = {source.text_field, *(condition.names if condition else ())}
     for path in _paths(source):
-        yield from _read(path, source.text_field)
+        if path.stat().st_size == 0:
+            tally.leave_out("empty_file", path.name)
+            continue
+        field = "text" if readers.kind(path) == ".txt" else source.text_field
+        for place, row in readers.rows(path, columns):
+            text = readers.text(path, place, row, field)
+            if condition and (why := _left_out(condition, path, place, row)):
+                tally.leave_out(why, text or "")
+            elif text is None:
+                tally.leave_out("empty", "")
+            else:
+                yield text
+
+
+@lru_cache(maxsize=64)
+def _condition(text: str) -> where.Where:
+    try:
+        return where.parse(text, None)
+    except StudyError as e:
+        raise DataError(f"the source's {e}") from None
+
+
+def _left_out(condition: where.Where, path: Path, place: str, row: Mapping[str, Any]) -> str | None:
+    """Why a row is dropped; None for one that is kept."""
+    values = {name: _value(row, name) for name in condition.names}
+    if None in values.values():
+        return "unknown"
+    try:
+        return None if condition.holds(values) else "filtered"
+    except StudyError as e:
+        raise DataError(f"{path}, {place}: {e}") from None
+
+
+def _value(row: Any, name: str) -> Any:
+    """The column `a`, or `a.b` in an object; numbers in text (CSV) as numbers; None where there is none, or no finite one."""
+    for key in name.split("."):
+        row = row.get(key) if isinstance(row, Mapping) else None
+    if isinstance(row, str) and _NUMBER.fullmatch(row):
+        row = float(row) if set(row) & set(".eE") else int(row)
+    return None if isinstance(row, float) and not math.isfinite(row) else row
 
 
 def _paths(source: Source) -> list[Path]:
@@ -143,8 +188,11 @@ def _paths(source: Source) -> list[Path]:
         hint = "it is a folder: write FOLDER/*.jsonl" if os.path.isdir(pattern) else f"looked in {os.getcwd()}"
         raise DataError(f"files: {source.files}: no file matches ({hint})")
     for path in paths:
-        if _kind(path) not in _KINDS:
-            raise DataError(f"files: {path} is not of a kind that is read: .jsonl, .json or .txt, plain or .gz; narrow the pattern")
+        if not readers.is_read(path):
+            raise DataError(
+                f"files: {path} is not of a kind that is read: .jsonl, .json, .txt, .csv (plain, .gz or .zst), .parquet or .arrow; "
+                "narrow the pattern"
+            )
     return paths
 
 
@@ -152,10 +200,6 @@ def _variable(name: str, source: Source) -> str:
     if name not in os.environ:
         raise DataError(f"files: {source.files}: the environment variable {name} is not set; set it or write the path out")
     return os.environ[name]
-
-
-def _kind(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).suffix.lower()
 
 
 def file_hash(path: Path) -> str:
@@ -171,73 +215,3 @@ def _file_hash(path: Path, _size: int, _mtime_ns: int) -> str:
             return hashlib.file_digest(f, "sha256").hexdigest()
     except OSError as e:
         raise DataError(f"{path}: cannot be read: {e.strerror}") from e
-
-
-def _read(path: Path, field: str) -> Iterator[str]:
-    """The documents of one file; DataError with file and line for anything that is not text in the expected form."""
-    try:
-        with _opened(path) as f:
-            yield from _texts(path, f) if _kind(path) == ".txt" else _rows(path, f, field)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        raise DataError(f"{path}: the gzip file is damaged or cut off ({e}); fetch it again") from e
-    except OSError as e:
-        raise DataError(f"{path}: cannot be read: {e.strerror}") from e
-
-
-def _opened(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-def _texts(path: Path, lines: IO[bytes]) -> Iterator[str]:
-    """A text file is one document, or as many as its separators part."""
-    parts: list[str] = []
-    for number, line in enumerate(lines, 1):
-        first, *others = _decoded(path, number, line).split(SEPARATOR)
-        parts.append(first)
-        for other in others:
-            yield "".join(parts)
-            parts = [other]
-    if last := "".join(parts).strip():
-        yield last
-
-
-def _rows(path: Path, lines: IO[bytes], field: str) -> Iterator[str]:
-    """One JSON object a line; a .json file may be one array of objects instead."""
-    for number, line in enumerate(lines, 1):
-        text = _decoded(path, number, line)
-        if number == 1 and _kind(path) == ".json" and text.lstrip().startswith("["):
-            whole = text + "".join(_decoded(path, n, rest) for n, rest in enumerate(lines, 2))
-            for position, row in enumerate(_parsed(f"{path}, line ", 1, whole), 1):
-                yield _field(f"{path}, entry {position}", row, field)
-            return
-        if text.strip():
-            yield _field(f"{path}, line {number}", _parsed(f"{path}, line ", number, text), field)
-
-
-def _parsed(place: str, line: int, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as e:
-        number, why = (line + e.lineno - 1, e.msg) if isinstance(e, json.JSONDecodeError) else (line, "nested too deeply")
-        raise DataError(f"{place}{number}: not JSON ({why}); every line must be one JSON object") from e
-
-
-def _field(place: str, row: Any, field: str) -> str:
-    if not isinstance(row, dict):
-        raise DataError(f'{place}: the row is not a JSON object; write {{"{field}": ...}} rows')
-    text = row.get(field)
-    if not isinstance(text, str):
-        near = get_close_matches(field, row, 1)
-        missing = f"the field {field!r} is not text" if field in row else f"there is no field {field!r}"
-        raise DataError(f"{place}: {missing}{f'; nearest: {near[0]}' if near and near[0] != field else ''}; "
-                        f"the row has: {', '.join(row)}; name the right one in text_field:")  # fmt: skip
-    if not text.isascii() and re.search("[\ud800-\udfff]", text):
-        raise DataError(f"{place}: the text holds half of a surrogate pair, which is no character; repair or remove the row")
-    return text
-
-
-def _decoded(path: Path, number: int, line: bytes) -> str:
-    try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as e:
-        raise DataError(f"{path}, line {number}: not valid UTF-8 ({e.reason} at byte {e.start}); convert the file to UTF-8") from e

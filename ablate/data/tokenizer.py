@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -36,7 +37,9 @@ def definition(data: spec.Data) -> str:
         _rows(_existing(Path(data.tokenizer.path)))
         files = [Path(data.tokenizer.path) / name for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")]
         return digest({path.name: sources.file_hash(path) for path in files if path.exists()})
-    texts = {role: sources.digest(source) for role, source in _trained_on(data).items()}
+    texts: Any = {name: sources.digest(source) for name, source in data.trained_on().items()}
+    if data.tokenizer.train_on:
+        texts = sorted({sources.digest(source) for source in data.tokenizer.train_on})
     return digest({"train_bpe": data.tokenizer.train_bpe, "sources": texts, "bytes": SAMPLE_BYTES, "trainer": TRAINER_VERSION})
 
 
@@ -70,9 +73,10 @@ def end_of_text(tokenizer: PreTrainedTokenizerFast) -> int:
     return int(tokenizer.eos_token_id)
 
 
-def _trained_on(data: spec.Data) -> dict[str, spec.Source]:
-    both = {"synthetic": data.synthetic, "web": data.web}
-    return {role: source for role, source in both.items() if source is not None}
+def _trained_on(data: spec.Data) -> list[spec.Source]:
+    """The sources that a BPE learns from, each text once."""
+    every = data.tokenizer.train_on or data.trained_on().values()
+    return list({sources.digest(source): source for source in every}.values())
 
 
 def _trained(data: spec.Data) -> PreTrainedTokenizerFast:
@@ -107,7 +111,7 @@ def train_bpe(texts: list[list[str]], size: int) -> Tokenizer:
 
 
 def _equal_samples(data: spec.Data) -> list[list[str]]:
-    samples = [list(_head(sources.documents(source, sources.TOKENIZER), SAMPLE_BYTES)) for source in _trained_on(data).values()]
+    samples = [list(_head(sources.documents(source, sources.TOKENIZER), SAMPLE_BYTES)) for source in _trained_on(data)]
     shortest = min(sum(len(text.encode()) for text in sample) for sample in samples)
     return [list(_head(iter(sample), shortest)) for sample in samples]
 

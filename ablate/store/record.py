@@ -43,6 +43,11 @@ def mean_score(scores: Iterable[Mapping[str, Any]], declared: Sequence[str] = ()
     return math.fsum(corrected) / len(corrected)
 
 
+def _synthetic_ratio(shares: Mapping[str, str]) -> Fraction:
+    """The share of the role `synthetic`, which may be a mix of sources: `synthetic.stories`, `synthetic.books`."""
+    return sum((Fraction(share) for name, share in shares.items() if name.partition(".")[0] == "synthetic"), Fraction(0))
+
+
 def run_row(run: Mapping[str, Any]) -> Row:
     """A new row of `runs` from {"digest", "family", "recipe"} (run.json holds these)."""
     recipe = run["recipe"]
@@ -52,7 +57,7 @@ def run_row(run: Mapping[str, Any]) -> Row:
         "seed": recipe["seed"],
         "params": recipe["params"],
         "tokens": recipe["tokens"],
-        "synthetic_ratio": float(Fraction(recipe["data"]["shares"].get("synthetic", "0"))),
+        "synthetic_ratio": float(_synthetic_ratio(recipe["data"]["shares"])),
         "recipe": recipe,
         "optimizer": recipe["train"].get("optimizer", {}).get("name"),
         "status": "pending",

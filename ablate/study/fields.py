@@ -17,6 +17,8 @@ SHORTHAND = ("params", "tokens", "synthetic_ratio")
 """Factors that are no field of the study; every other factor is the path of one."""
 
 _VARIED = ("data.", "model.", "train.")
+_SHARES = "data.shares."
+"""The share of any named source is a factor: data.shares.NAME."""
 _MEASURED_ONLY = ("data.neutral.", "data.held_out.", "data.max_epochs.")
 
 
@@ -72,7 +74,7 @@ def value_at(study: Study, path: str) -> Any:
     """The value of a field; None also where a block on the way is not there. Takes paths of factors (no alias in them)."""
     value: Any = study
     for key in path.split("."):
-        value = getattr(value, key, None)
+        value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
     return value
 
 
@@ -88,7 +90,7 @@ def choices(word: str, valid: Iterable[str], others: Iterable[str] = ()) -> str:
 
 
 def is_factor(name: str) -> bool:
-    return name in SHORTHAND or name in factor_paths()
+    return name in SHORTHAND or name in factor_paths() or (name.startswith(_SHARES) and name.count(".") == _SHARES.count("."))
 
 
 def unknown_factor(name: str) -> str:

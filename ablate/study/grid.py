@@ -185,21 +185,29 @@ def _level(name: str, level: Any, place: str) -> Any:
 def _ratio(written: dict[str, Any], study: Study, place: str) -> Fraction:
     """The share of data.synthetic; where the cell names none, the only one that its sources allow."""
     synthetic, web = study.data.synthetic is not None, study.data.web is not None
-    if "synthetic_ratio" not in written:
-        if synthetic and web:
-            raise StudyError(f"{place}synthetic_ratio is missing: data has both sources, so say how they are mixed, such as [0, 0.5, 1]")
-        return Fraction(int(synthetic))
-    level = written["synthetic_ratio"]
-    ratio: Fraction = _level("synthetic_ratio", level, place)
-    for role, there, share in (("synthetic", synthetic, ratio), ("web", web, 1 - ratio)):
+    left = 1 - sum(study.data.shares.values(), Fraction(0))
+    if "synthetic_ratio" in written:
+        ratio: Fraction = _level("synthetic_ratio", written["synthetic_ratio"], place)
+    elif synthetic and web:
+        raise StudyError(f"{place}synthetic_ratio is missing: data has both sources, so say how they are mixed, such as [0, 0.5, 1]")
+    else:
+        ratio = left if synthetic else Fraction(0)
+    shown_ratio = written.get("synthetic_ratio", float(ratio))
+    if ratio > left:
+        taken = float(1 - left)
+        raise StudyError(f"{place}synthetic_ratio: {shown_ratio} and data.shares, which add up to {taken:g}, are together more than 1")
+    for role, there, share in (("synthetic", synthetic, ratio), ("web", web, left - ratio)):
         if share and not there:
-            raise StudyError(f"{place}synthetic_ratio: {level} needs data.{role}, and the study names no such source")
+            also = f" beside data.shares of {float(1 - left):g}" if study.data.shares else ""
+            raise StudyError(f"{place}synthetic_ratio: {shown_ratio}{also} needs data.{role}, and the study names no such source")
     return ratio
 
 
 def _field(study: Study, name: str) -> Any:
     """The level of a factor that is a field, in one form however it was written; the study's own value in cells that do not name it."""
     value = fields.value_at(study, name)
+    if isinstance(value, dict):
+        return study.model_dump(mode="json", include={"data": {name.removeprefix("data.")}})["data"][name.removeprefix("data.")]
     if isinstance(value, Source) and (short := value.short_form()):
         return short
     if isinstance(value, Block):

@@ -13,9 +13,13 @@ from pydantic import ValidationError
 from ablate.errors import StudyError
 from ablate.study import document, fields, sentences
 from ablate.study.document import Document, DocumentError
-from ablate.study.spec import Study
+from ablate.study.spec import Benchmark, Block, Source, Study, Tokenizer
 
-_KINDS = {"builtin", "files", "train_bpe", "path", "blimp"}
+_KINDS: dict[type[Block], frozenset[str]] = {
+    Source: frozenset({"builtin", "files", "hf", "tokens", "sources"}),
+    Tokenizer: frozenset({"train_bpe", "path", "hf"}),
+    Benchmark: frozenset({"builtin", "blimp"}),
+}
 """A mapping with one of these keys says what a source, a tokenizer or a benchmark is: it replaces, it adds nothing."""
 
 _WIDE = {"grid", "cells", "profiles"}
@@ -144,10 +148,12 @@ def _merged(base: Document, name: str, path: Path) -> Document:
     return Document(_merge(base.value, overlay), base.lines | lines)
 
 
-def _merge(base: Any, overlay: Any) -> Any:
-    if not isinstance(base, dict) or not isinstance(overlay, dict) or _KINDS & overlay.keys():
+def _merge(base: Any, overlay: Any, at: tuple[str, ...] = ()) -> Any:
+    block = fields.block_at(at) if at else None
+    kinds = _KINDS.get(block, frozenset()) if block else frozenset()
+    if not isinstance(base, dict) or not isinstance(overlay, dict) or kinds & overlay.keys():
         return overlay
-    return base | {key: _merge(base.get(key), value) for key, value in overlay.items()}
+    return base | {key: _merge(base.get(key), value, (*at, key)) for key, value in overlay.items()}
 
 
 def _overridden(study: Study, overrides: Sequence[str]) -> Study:

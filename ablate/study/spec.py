@@ -1,142 +1,24 @@
 """What a study may say: one frozen class a block of the YAML file, each field described where it is declared.
 
-The JSON Schema that editors use is generated from these classes; nothing else lists the keys.
+The JSON Schema that editors use is generated from these classes and those of corpus.py; nothing else lists the keys.
 Nothing here repairs a value: what cannot be run as written is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from ablate.study.quantities import parse_count, parse_seconds
+from ablate.study.block import Block as Block
+from ablate.study.block import Count, Name, Seconds, or_text
+from ablate.study.corpus import Data as Data
+from ablate.study.corpus import Hygiene as Hygiene
+from ablate.study.corpus import Noise as Noise
+from ablate.study.corpus import Source as Source
+from ablate.study.corpus import Tokenizer as Tokenizer
 
-_TEXT_OR_NUMBER = {"anyOf": [{"type": "string"}, {"type": "number"}]}
-Count = Annotated[int, BeforeValidator(parse_count), WithJsonSchema(_TEXT_OR_NUMBER)]
-Seconds = Annotated[float, BeforeValidator(parse_seconds), WithJsonSchema(_TEXT_OR_NUMBER)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
 _Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]
-
-
-def _or_text(pattern: str) -> Callable[[dict[str, Any]], None]:
-    """For the JSON Schema of a block that may also be written as one word."""
-
-    def widen(schema: dict[str, Any]) -> None:
-        block = dict(schema)
-        schema.clear()
-        schema.update(description=block["description"], anyOf=[{"type": "string", "pattern": pattern}, block])
-
-    return widen
-
-
-class Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Noise(Block):
-    """How much of each kind of noise `builtin:web` carries, measured on real pages or, where that cannot be done, chosen
-    (docs/corpora.md says which); 0 switches a kind off, so that "quality" can be taken apart."""
-
-    off_topic: float = Field(0.48, ge=0, le=1, description="share of pages about something outside the world")
-    boilerplate: float = Field(0.47, ge=0, le=1, description="share of a page's characters that are menus, cookie banners, footers")
-    adverts: float = Field(0.08, ge=0, le=1, description="chance that a paragraph is followed by an advert")
-    comments: float = Field(0.14, ge=0, le=1, description="share of pages that end in a comment thread")
-    duplicates: float = Field(0.04, ge=0, le=1, description="share of pages that are near copies of an earlier page")
-    typos: float = Field(0.001, ge=0, le=1, description="chance that a word of four letters or more is misspelt")
-    cut_off: float = Field(0.03, ge=0, le=1, description="chance that a paragraph breaks off in mid sentence")
-    mistakes: float = Field(0.05, ge=0, le=1, description="chance that a statement about the world is wrong")
-    long_tail: float = Field(0.93, ge=0, le=3, description="exponent of the Zipf law by which pages choose their subject; 0 is even")
-
-
-class Hygiene(Block):
-    """Which documents of a source are kept, and as what text. Files are cleaned by the defaults; an embedded corpus is taken as it is
-    generated unless the study says otherwise, as its duplicates are a measured kind of noise."""
-
-    normalize: Literal["NFC", "NFKC", "none"] = Field(
-        "NFC", description="Unicode normal form, newlines as \\n, no white space around a document; none: as it is"
-    )
-    min_chars: int = Field(1, ge=1, description="drop shorter documents (after normalising)")
-    max_chars: int | None = Field(None, ge=1, description="drop longer documents")
-    dedup: Literal["exact", "near", "none"] = Field(
-        "exact", description="drop copies of an earlier document; near: also what MinHash takes for nearly the same"
-    )
-
-
-class Source(Block):
-    """A corpus. Write `builtin:web`, or a mapping with `builtin:` or `files:`."""
-
-    model_config = ConfigDict(json_schema_extra=_or_text(r"^(builtin:\s*(textbook|web|neutral)|files:.*\S.*)$"))
-
-    builtin: Literal["textbook", "web", "neutral"] | None = Field(None, description="an embedded corpus, generated, unlimited")
-    seed: int = Field(0, ge=0, description="seed of the embedded generator")
-    noise: Noise = Field(Noise(), description="kinds of noise; only builtin:web has them")
-    files: str | None = Field(None, description="glob of .jsonl, .json or .txt files, plain or .gz; $VARIABLES are replaced")
-    text_field: str = Field("text", description="the field of a JSON row that holds the text")
-    hygiene: Hygiene | None = Field(None, description="normalising, length filter, deduplication; default: see the block")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            kind, _, rest = value.partition(":")
-            if kind not in ("builtin", "files") or not rest:
-                raise ValueError(f"{value!r} is not a source; write builtin:textbook, builtin:web or files:PATTERN")
-            return {kind: rest.strip()}
-        return value
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Source:
-        if (self.builtin is None) == (self.files is None):
-            raise ValueError("a source needs exactly one of builtin: and files:")
-        if self.builtin is None and self.seed != 0:
-            raise ValueError("seed: belongs to builtin sources; the order of files follows the run's seed")
-        if self.builtin != "web" and self.noise != Noise():
-            raise ValueError("noise: belongs to builtin:web")
-        if self.files is None and self.text_field != "text":
-            raise ValueError("text_field: belongs to files: sources")
-        return self
-
-    def short_form(self) -> str | None:
-        """`builtin:web`; None where that would not say all."""
-        written = self.model_dump(exclude_defaults=True)
-        return ":".join(next(iter(written.items()))) if len(written) == 1 else None
-
-
-class Tokenizer(Block):
-    """One tokenizer a study: trained on equal bytes of every source, or an existing one."""
-
-    train_bpe: Annotated[int, Field(ge=300, le=65536)] | None = Field(
-        None, description="vocabulary of a byte-level BPE trained on the study's sources"
-    )
-    path: str | None = Field(None, description="folder of an existing Hugging Face tokenizer")
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Tokenizer:
-        if (self.train_bpe is None) == (self.path is None):
-            raise ValueError("a tokenizer needs exactly one of train_bpe: and path:")
-        return self
-
-
-class Data(Block):
-    """The text: the two roles that synthetic_ratio mixes, and the texts that are only measured."""
-
-    synthetic: Source | None = Field(None, description="the source in the role `synthetic`")
-    web: Source | None = Field(None, description="the source in the role `web`")
-    neutral: Source = Field(Source(builtin="neutral"), description="held-out text no arm trains on; gives the primary bits per byte")
-    held_out: dict[Name, Source] = Field({}, description="further texts that are only measured, by name")
-    tokenizer: Tokenizer = Field(Tokenizer(train_bpe=1024), description="the study's tokenizer")
-    seq_len: int = Field(128, ge=16, le=1_048_576, description="tokens a sequence")
-    max_epochs: float = Field(4, gt=0, description="refuse a run that would repeat a source more often")
-
-    @model_validator(mode="after")
-    def _some_source(self) -> Data:
-        if self.synthetic is None and self.web is None:
-            raise ValueError("name at least one of synthetic: and web:")
-        if taken := {"synthetic", "web", "neutral"} & self.held_out.keys():
-            raise ValueError(f"held_out: {min(taken)} is the name of a text that is measured anyway; choose another name")
-        return self
 
 
 class Model(Block):
@@ -149,7 +31,7 @@ class Model(Block):
 class Optimizer(Block):
     """The optimiser. Written `adamw` or as a mapping."""
 
-    model_config = ConfigDict(json_schema_extra=_or_text("^adamw$"))
+    model_config = ConfigDict(json_schema_extra=or_text("^adamw$"))
 
     name: Literal["adamw"] = "adamw"
     betas: tuple[_Beta, _Beta] = Field((0.9, 0.95), description="decay of the first and second moment")
@@ -182,7 +64,7 @@ class Train(Block):
 class Benchmark(Block):
     """A benchmark: `builtin:all`, `builtin:NAME`, or minimal pairs in BLiMP's format from a file."""
 
-    model_config = ConfigDict(json_schema_extra=_or_text(r"^builtin:.*\S.*$"))
+    model_config = ConfigDict(json_schema_extra=or_text(r"^builtin:.*\S.*$"))
 
     builtin: str | None = Field(None, description="all, or the name of an embedded benchmark")
     blimp: str | None = Field(None, description="glob of .jsonl files with sentence_good and sentence_bad, plain or .gz")

@@ -49,6 +49,13 @@ class Where:
     text: str
     tree: ast.expr
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The factors or columns it speaks of, dotted where they are nested."""
+        inner = {id(node.value) for node in ast.walk(self.tree) if isinstance(node, ast.Attribute)}
+        found = (_dotted(node) for node in ast.walk(self.tree) if isinstance(node, (ast.Name, ast.Attribute)) and id(node) not in inner)
+        return frozenset(name for name in found if name and name not in _WORDS)
+
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether a run with these factors (and `seed`) is kept; StudyError where the values cannot be compared."""
         try:
@@ -64,15 +71,15 @@ class Where:
         return answer
 
 
-def parse(text: str, names: Collection[str]) -> Where:
-    """Read a condition over `names`; StudyError where it cannot be read or names something else."""
+def parse(text: str, names: Collection[str] | None) -> Where:
+    """Read a condition over `names` (None: over any); StudyError where it cannot be read or names something else."""
     try:
         if len(text) > LONGEST:
             raise ValueError(f"it is longer than {LONGEST} characters")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             tree = ast.parse(_QUANTITY.sub(_plain, text.strip()), mode="eval").body
-        _check(tree, frozenset(names))
+        _check(tree, None if names is None else frozenset(names))
     except StudyError as e:
         raise StudyError(f"where: {e} in {text!r}") from None
     except (SyntaxError, ValueError, RecursionError, MemoryError, Warning) as e:
@@ -97,10 +104,10 @@ def _dotted(node: ast.expr) -> str | None:
     return None
 
 
-def _check(node: ast.expr, names: frozenset[str], listed: bool = False) -> None:
+def _check(node: ast.expr, names: frozenset[str] | None, listed: bool = False) -> None:
     name = _dotted(node)
     if name is not None:
-        if name not in names and name not in _WORDS:
+        if names is not None and name not in names and name not in _WORDS:
             raise StudyError(f"unknown factor {name!r} (text needs quotes){choices(name, sorted(names))}")
         return
     match node:

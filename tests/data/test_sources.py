@@ -101,7 +101,8 @@ BAD = {
     "plain.jsonl.gz": (b'{"text": "x"}\n', "gzip file is damaged or cut off"),
     "empty.txt": (b"", "no document"),
     "blank.jsonl": (b"\n\n", "no document"),
-    "rows.parquet": (b"PAR1", "not of a kind that is read"),
+    "rows.parquet": (b"PAR1", "the file is damaged or cut off"),
+    "rows.xlsx": (b"PK", "not of a kind that is read"),
 }
 
 

