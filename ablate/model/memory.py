@@ -29,6 +29,8 @@ WHOLE_GRADIENTS = 8_000_000_000
 """Bytes up to which each device sums the gradients of several passes whole and reduces them once, after the last pass;
 beyond, they are reduced and sharded after every pass."""
 MOST_DEVICES = 64
+ACTIVATION_BYTES = {"cpu": 2 << 30, "cuda": 16 << 30}
+"""Of a pass, at most; fixed, so that numbers do not depend on what else is running."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,17 @@ def activation_bytes(model: dict[str, Any], seq_len: int, product: int, checkpoi
     attention = 12 * width + 4 * int(model["num_attention_heads"]) * seq_len if maps else 3 * product * width
     layer = 2 * stream + product * (3 * width + 3 * inner) + attention
     return layers * stream + layer if checkpointing else layers * layer + stream
+
+
+def micro_batch(model: dict[str, Any], train: dict[str, Any], seq_len: int, device_type: str) -> int:
+    """Sequences a pass: the largest divisor of a step's whose activations are within ACTIVATION_BYTES, at least one."""
+    one = memory(model, train, seq_len, micro_batch=1, maps=device_type == "cpu").activations
+    return divisor(train["batch_tokens"] // seq_len, max(1, ACTIVATION_BYTES[device_type] // one))
+
+
+def divisor(sequences: int, most: int) -> int:
+    """The largest number of sequences a pass that divides those of a step and is `most` at most."""
+    return max(n for n in range(1, min(most, sequences) + 1) if sequences % n == 0)
 
 
 def sums_whole(parameters: int) -> bool:

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.model.build import build
-from ablate.model.memory import memory
+from ablate.model.memory import micro_batch
 from ablate.train.accounts import Clock
 from ablate.train.forward import Forward
 from ablate.train.optim import Optimizer
-
-_ACTIVATION_BYTES = {"cpu": 2 << 30, "cuda": 16 << 30}  # a micro-batch's; fixed, so that numbers do not depend on what else is running
 
 
 class Engine:
@@ -77,11 +75,3 @@ class Engine:
         loss: Tensor = self._loss(tokens) * (self._micro / self._sequences)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
-
-
-def micro_batch(model: dict[str, Any], train: dict[str, Any], seq_len: int, device_type: str) -> int:
-    """Sequences a pass: the largest divisor of a step's whose activations fit a fixed bound, at least one."""
-    sequences = train["batch_tokens"] // seq_len
-    one = memory(model, train, seq_len, micro_batch=1, maps=device_type == "cpu").activations
-    most = max(1, _ACTIVATION_BYTES[device_type] // one)
-    return max(n for n in range(1, min(most, sequences) + 1) if sequences % n == 0)

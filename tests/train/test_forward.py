@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 
 from ablate.model.build import build
-from ablate.train import engine as engine_module
+from ablate.model.memory import ACTIVATION_BYTES, micro_batch
 from ablate.train import loss as loss_module
 from ablate.train.device import can_compile
-from ablate.train.engine import Engine, micro_batch
+from ablate.train.engine import Engine
 from ablate.train.forward import Forward
 from tests.train.family import SEQ_LEN, batch, recipe
 
@@ -84,7 +84,7 @@ def test_chunks_of_logits_give_the_same_loss(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_micro_batches_give_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Engine(recipe(), torch.device("cpu"), compile=False)
-    monkeypatch.setitem(engine_module._ACTIVATION_BYTES, "cpu", 1)
+    monkeypatch.setitem(ACTIVATION_BYTES, "cpu", 1)
     pieces = Engine(recipe(), torch.device("cpu"), compile=False)
     for step in range(5):
         tokens = batch(4 * step, 4)
