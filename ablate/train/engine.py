@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.model.build import build
-from ablate.model.memory import micro_batch
+from ablate.model.memory import divisor, memory, micro_batch
 from ablate.train.accounts import Clock
 from ablate.train.forward import Forward
+from ablate.train.oom import in_the_update, is_out_of_memory, one_is_too_much
 from ablate.train.optim import Optimizer
+
+_log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -24,7 +28,7 @@ class Engine:
 
     def __init__(self, recipe: dict[str, Any], device: torch.device, compile: bool) -> None:
         began = time.perf_counter()
-        self._shape, self._seed = recipe["model"], recipe["seed"]
+        self._shape, self._seed, self._train = recipe["model"], recipe["seed"], recipe["train"]
         self._seq_len = recipe["data"]["seq_len"]
         self.device = device
         self.clock = Clock()
@@ -32,7 +36,8 @@ class Engine:
         self.model.train()
         self._optimizer = Optimizer(self.model, recipe["train"])
         self._sequences = recipe["train"]["batch_tokens"] // self._seq_len
-        self._micro = micro_batch(self._shape, recipe["train"], self._seq_len, device.type)
+        self.micro_batch = micro_batch(self._shape, recipe["train"], self._seq_len, device.type)
+        self.oom_halvings = 0
         self._loss = Forward(self.model, self._seq_len, recipe["train"]["precision"] == "bfloat16", compile)
         self._prepared = False
         self._setup_seconds = time.perf_counter() - began
@@ -42,9 +47,8 @@ class Engine:
         if self._prepared:
             return
         began = time.perf_counter()
-        self._backward(torch.zeros(self._micro, self._seq_len + 1, dtype=torch.int64, device=self.device))
-        for parameter in self.model.parameters():
-            parameter.grad = None
+        self._summed(torch.zeros(self.micro_batch, self._seq_len + 1, dtype=torch.int64, device=self.device))
+        self._drop_gradients()
         self._prepared = True
         self._setup_seconds += time.perf_counter() - began
 
@@ -54,10 +58,18 @@ class Engine:
         return seconds
 
     def step(self, batch: NDArray[np.int64], scale: float) -> tuple[Tensor, Tensor]:
-        """One update on `batch` [sequences, seq_len + 1]; returns (loss before it, gradient norm), not yet waited for."""
-        tokens = torch.from_numpy(batch).to(self.device, non_blocking=True)
-        losses = [self._backward(tokens[first : first + self._micro]) for first in range(0, self._sequences, self._micro)]
-        return torch.stack(losses).sum(), self._optimizer.step(scale)
+        """One update on `batch` [sequences, seq_len + 1]; returns (loss before it, gradient norm), not yet waited for.
+
+        Where a pass does not fit into memory, the same update is made in smaller ones, and so are all that follow. RunError
+        where not even one sequence fits, or the update itself does not.
+        """
+        loss = self._summed(torch.from_numpy(batch).to(self.device, non_blocking=True))
+        try:
+            return loss, self._optimizer.step(scale)
+        except Exception as e:
+            if is_out_of_memory(e):
+                raise in_the_update(self.device) from e
+            raise
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that must be restored for the next step to be the same."""
@@ -71,7 +83,33 @@ class Engine:
             p.copy_(fresh[name] if fresh is not None else tensors[f"model/{name}"])
         self._optimizer.restore(tensors)
 
+    def _summed(self, tokens: Tensor) -> Tensor:
+        """Pass by pass, the loss of a step (of the share of it that is given); its gradients are then with the parameters."""
+        while True:
+            try:
+                return torch.stack([self._backward(piece) for piece in torch.split(tokens, self.micro_batch)]).sum()
+            except Exception as e:
+                if not is_out_of_memory(e):
+                    raise
+                if self.micro_batch == 1:
+                    one = memory(self._shape, self._train, self._seq_len, 1, maps=self.device.type == "cpu")
+                    raise one_is_too_much(one, self._seq_len, self.device) from e
+            self._halve()  # out here: the error holds on to the frames, and these to the activations
+
+    def _halve(self) -> None:
+        """Make passes of half the sequences (the next smaller divisor of a step's), nothing having happened to the weights."""
+        self.micro_batch = divisor(self._sequences, self.micro_batch // 2)
+        self.oom_halvings += 1
+        self._drop_gradients()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        _log.warning("out of memory: going on with %d of the %d sequences of a step at a time", self.micro_batch, self._sequences)
+
+    def _drop_gradients(self) -> None:
+        for parameter in self.model.parameters():
+            parameter.grad = None
+
     def _backward(self, tokens: Tensor) -> Tensor:
-        loss: Tensor = self._loss(tokens) * (self._micro / self._sequences)
+        loss: Tensor = self._loss(tokens) * (len(tokens) / self._sequences)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
