@@ -138,11 +138,11 @@ class Driver:
     def _walk(self, missing: dict[str, grid.Run]) -> None:
         running = self._adopt(missing)
         adopted = {d for job in running for d in job.waiting}
-        self.watch.preparing()
-        prepare.prepare(self.runs, self.order.study.evaluate, self.space, self.order.processes)
-        queue = [self._rows(job) for job in jobs_of([r for d, r in missing.items() if d not in adopted], self.order.launcher.slots)]
-        self.watch.started(len(queue) + len(running), self.order.launcher.slots)
         try:
+            self.watch.preparing()
+            prepare.prepare(self.runs, self.order.study.evaluate, self.space, self.order.processes)
+            queue = [self._rows(job) for job in jobs_of([r for d, r in missing.items() if d not in adopted], self.order.launcher.slots)]
+            self.watch.started(len(queue) + len(running), self.order.launcher.slots)
             while queue or running or self.unmet:
                 if not queue and not running:
                     queue, self.unmet = [self._rows(job) for job in jobs_of(self.unmet, self.order.launcher.slots)], []

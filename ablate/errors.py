@@ -7,7 +7,7 @@ AblateError
 │   ├── StoreError        results.db: unreadable, newer than this program, bad SQL
 │   └── BusyError         another driver holds this folder
 └── RunError              a run failed while it was running                       exit 1
-    ├── DivergedError     the loss or a gradient is no longer a finite number
+    ├── DivergedError     the loss or a gradient is no finite number, or the loss rose for good
     ├── DiskFullError     nothing was overwritten; free some space and run again
     └── Interrupted       SIGINT, SIGTERM or SIGUSR2: a checkpoint was written       exit 130
 """
@@ -48,7 +48,7 @@ class RunError(AblateError):
 
 
 class DivergedError(RunError):
-    """The loss or a gradient is no longer a finite number."""
+    """The loss or a gradient is no longer a finite number, or the loss rose and did not come back."""
 
 
 class DiskFullError(RunError):

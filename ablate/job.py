@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -33,6 +32,7 @@ from ablate.evals import scoring, texts
 from ablate.evals.items import Benchmark
 from ablate.evals.requests import Requests, requests
 from ablate.launch.base import hold
+from ablate.leave import Leave, on_signals
 from ablate.model import ladder
 from ablate.scored import Text, Wanted
 from ablate.study import grid, spec
@@ -41,7 +41,7 @@ from ablate.train.lockstep import Seat, Single, Steps, drive
 from ablate.train.loop import Branch, Family, Trained, forget
 from ablate.workspace import Workspace, disk_full, is_disk_full, read_json, write_json
 
-HOW = ("pack",)
+HOW = ("pack", "micro_batch", "oom_halvings")
 """What of a Trained is said of the attempt: it says how the numbers came about, and changes none of them."""
 
 
@@ -65,7 +65,7 @@ def read(folder: Path) -> Job:
     return Job(Workspace(Path(job.pop("root"))), **job)
 
 
-def work(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
+def work(folder: Path, leave: Leave | None = None) -> None:
     """Carry the job in `folder` through; a run's error is recorded with it and the next one goes on."""
     job = read(folder)
     desks: dict[str, Desk] = {}
@@ -73,7 +73,7 @@ def work(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
         data = runs[0]["data"]
         key = grid.digest(data)
         if key not in desks:
-            desks[key] = Desk(job, data, stop)
+            desks[key] = Desk(job, data, leave or Leave())
         family = job.workspace.family(runs[0]["family"])
         with hold(family / "lock", f"the family {family.name}", wait=True):
             drive(Single(desks[key].device, job.compile), [partial(_carry, desks[key], runs)])
@@ -82,10 +82,10 @@ def work(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
 class Desk:
     """What all families on one data share, made once: device, tokenizer, tokenised benchmarks, held-out texts."""
 
-    def __init__(self, job: Job, data: dict[str, Any], stop: Callable[[], bool]) -> None:
+    def __init__(self, job: Job, data: dict[str, Any], leave: Leave) -> None:
         self.started = time.time()
         self.job = job
-        self.stop = stop
+        self.leave = leave
         self.data = spec.Data.model_validate(data)
         self.wanted = Wanted(spec.Evaluate.model_validate(job.study["evaluate"]), self.data)
         self.device = device.pick(job.device)
@@ -157,7 +157,7 @@ def _train_and_score(desk: Desk, runs: Sequence[dict[str, Any]], seat: Callable[
     if not branches:
         return
     trunk = space.family(runs[0]["family"]) if launch["share"] == "trunk" else None
-    family = Family(recipe, branches, mixed.batch, trunk, seat(recipe), launch["checkpoint_every"], desk.stop)
+    family = Family(recipe, branches, mixed.batch, trunk, seat(recipe), launch["checkpoint_every"], desk.leave)
     for branch in family.todo:
         trained = yield from family.train(branch)
         _keep(desk, trained)
@@ -208,7 +208,6 @@ def _score_and_finish(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture, m
 
 
 def _score(desk: Desk, run: str, benchmark: Benchmark, model: LlamaForCausalLM) -> None:
-    _leave_if_asked(desk)
     name = f"{benchmark.name}.{benchmark.register}.{'fresh' if benchmark.fresh else 'public'}.json"
     folder = desk.job.workspace.run(run)
     digest = scoring.score_digest(run, benchmark.digest)
@@ -223,7 +222,6 @@ def _score(desk: Desk, run: str, benchmark: Benchmark, model: LlamaForCausalLM) 
 
 def _measure(desk: Desk, run: str, text: Text, model: LlamaForCausalLM) -> None:
     """Bits per byte of one text; null where its source holds nothing out."""
-    _leave_if_asked(desk)
     path = desk.job.workspace.run(run) / "texts" / f"{text.name}.json"
     if (read_json(path) or {}).get("identity") == text.identity:
         return
@@ -232,11 +230,6 @@ def _measure(desk: Desk, run: str, text: Text, model: LlamaForCausalLM) -> None:
     loss = vars(texts.bits_per_byte(model, windows, desk.device)) if windows else {"bits_per_byte": None, "tokens": 0, "bytes": 0}
     identity = {"text": text.name, "primary": text.primary, "identity": text.identity, "scorer": scoring.SCORER_VERSION}
     write_json(path, {**identity, **loss, "seconds": time.perf_counter() - began})
-
-
-def _leave_if_asked(desk: Desk) -> None:
-    if desk.stop():
-        raise Interrupted("stopped while scoring; the scores made so far are kept, and the same command goes on")
 
 
 def _scores(folder: Path, run: str) -> list[dict[str, Any]]:
@@ -301,16 +294,14 @@ def main(folder: Path, lock: int | None) -> int:
 
     `lock` is the descriptor of the job's lock where the launcher took it for us; run by hand, the job takes it itself.
     """
-    asked: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, lambda signum, _frame: asked.append(signum))
+    leave = on_signals()
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if lock is not None:
         os.set_inheritable(lock, False)  # what this process starts must not keep the lock after it
     try:
         with hold(folder / "lock", f"the job {folder.name}") if lock is None else nullcontext():
-            work(folder, stop=lambda: bool(asked))
+            work(folder, leave)
     except AblateError as e:
         print(e, file=sys.stderr)
         return 1

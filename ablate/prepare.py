@@ -78,8 +78,13 @@ def _build(runs: Sequence[Run], wanted: Mapping[Stream, int], space: Workspace, 
     if len(missing) > 1 and processes > 1:
         # spawn: a fork would inherit the threads' locks of the libraries that the driver has loaded
         with ProcessPoolExecutor(min(processes, len(missing)), mp_context=multiprocessing.get_context("spawn")) as pool:
-            for work in [pool.submit(stream.build, tokens, space) for stream, tokens in missing]:
-                work.result()
+            try:
+                for work in [pool.submit(stream.build, tokens, space) for stream, tokens in missing]:
+                    work.result()
+            except KeyboardInterrupt:  # else the pool would wait until all is built; what is built so far is kept
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                raise
     else:
         for stream, tokens in missing:
             stream.build(tokens, space)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def save(folder: Path, name: str, tensors: dict[str, Tensor], progress: dict[str
     """Write the state and keep the one before. Raises DiskFullError, with both older files untouched."""
     target, previous = _paths(folder, name)
     tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    header = {"progress": json.dumps(progress), "crc32": str(_crc32(tensors))}
+    text = json.dumps(progress)
+    header = {"progress": text, "crc32": str(_crc32(tensors, text))}
     with renamed_into_place(target) as part:
         save_file(tensors, part, header)
         if target.exists():
@@ -39,19 +41,29 @@ def load(folder: Path, name: str) -> State | None:
     """The newest whole state, or None where there is none (said in the log where there should have been one)."""
     for part in folder.glob(f".{name}.safetensors.*.part"):
         part.unlink()  # what a killed process was writing
+    return next((state for path in _paths(folder, name) if (state := _read_or_none(path)) is not None), None)
+
+
+def keep_good(folder: Path, name: str, steps: int) -> Path | None:
+    """Of a run that diverged, keep the newest state with at most `steps` steps behind it once more under a name that says so; later
+    ones are deleted, so that the run would go on from the good one. None where there is none."""
     for path in _paths(folder, name):
-        if not path.exists():
-            continue
-        try:
-            return _read(path)
-        except (SafetensorError, OSError, ValueError, KeyError) as e:
-            _log.warning("%s is damaged (%s); going on from the one before it, or from the start", path, e)
+        state = _read_or_none(path)
+        if state is not None and state[1]["step"] <= steps:
+            good = _good(folder, name)
+            good.unlink(missing_ok=True)
+            try:
+                os.link(path, good)
+            except OSError:  # a file system without hard links: it stays under its own name alone
+                return path
+            return good
+        path.unlink(missing_ok=True)
     return None
 
 
 def remove(folder: Path, name: str) -> None:
-    """Delete the state and the one before."""
-    for path in _paths(folder, name):
+    """Delete all states."""
+    for path in (*_paths(folder, name), _good(folder, name)):
         path.unlink(missing_ok=True)
 
 
@@ -59,17 +71,33 @@ def _paths(folder: Path, name: str) -> tuple[Path, Path]:
     return folder / f"{name}.safetensors", folder / f"{name}.previous.safetensors"
 
 
+def _good(folder: Path, name: str) -> Path:
+    return folder / f"{name}.before-it-diverged.safetensors"
+
+
+def _read_or_none(path: Path) -> State | None:
+    if not path.exists():
+        return None
+    try:
+        return _read(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as e:
+        _log.warning("%s is damaged (%s); going on from the one before it, or from the start", path, e)
+        return None
+
+
 def _read(path: Path) -> State:
     with safe_open(path, framework="pt") as f:
         header = f.metadata() or {}
         tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118 (safe_open is no mapping)
-    if int(header["crc32"]) != _crc32(tensors):
+    if int(header["crc32"]) != _crc32(tensors, header["progress"]):
         raise ValueError("its checksum does not match")
     return tensors, json.loads(header["progress"])
 
 
-def _crc32(tensors: dict[str, Tensor]) -> int:
-    value = 0
+def _crc32(tensors: dict[str, Tensor], progress: str) -> int:
+    """Of everything that a restore relies on: names, types and shapes too, which no checksum of safetensors covers."""
+    value = zlib.crc32(progress.encode())
     for key in sorted(tensors):
+        value = zlib.crc32(f"{key} {tensors[key].dtype} {list(tensors[key].shape)}".encode(), value)
         value = zlib.crc32(tensors[key].reshape(-1).view(torch.uint8).numpy().data, value)
     return value

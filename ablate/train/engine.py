@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablate.errors import Interrupted
 from ablate.model.build import build
 from ablate.model.memory import divisor, memory, micro_batch
 from ablate.train.accounts import Clock
@@ -47,7 +49,7 @@ class Engine:
         if self._prepared:
             return
         began = time.perf_counter()
-        self._summed(torch.zeros(self.micro_batch, self._seq_len + 1, dtype=torch.int64, device=self.device))
+        self._summed(torch.zeros(self.micro_batch, self._seq_len + 1, dtype=torch.int64, device=self.device), lambda: False)
         self._drop_gradients()
         self._prepared = True
         self._setup_seconds += time.perf_counter() - began
@@ -57,13 +59,13 @@ class Engine:
         seconds, self._setup_seconds = self._setup_seconds, 0.0
         return seconds
 
-    def step(self, batch: NDArray[np.int64], scale: float) -> tuple[Tensor, Tensor]:
+    def step(self, batch: NDArray[np.int64], scale: float, leave: Callable[[], bool] = lambda: False) -> tuple[Tensor, Tensor]:
         """One update on `batch` [sequences, seq_len + 1]; returns (loss before it, gradient norm), not yet waited for.
 
         Where a pass does not fit into memory, the same update is made in smaller ones, and so are all that follow. RunError
-        where not even one sequence fits, or the update itself does not.
+        where not even one sequence fits, or the update itself does not. Interrupted between two passes once `leave()` is true.
         """
-        loss = self._summed(torch.from_numpy(batch).to(self.device, non_blocking=True))
+        loss = self._summed(torch.from_numpy(batch).to(self.device, non_blocking=True), leave)
         try:
             return loss, self._optimizer.step(scale)
         except Exception as e:
@@ -83,11 +85,11 @@ class Engine:
             p.copy_(fresh[name] if fresh is not None else tensors[f"model/{name}"])
         self._optimizer.restore(tensors)
 
-    def _summed(self, tokens: Tensor) -> Tensor:
+    def _summed(self, tokens: Tensor, leave: Callable[[], bool]) -> Tensor:
         """Pass by pass, the loss of a step (of the share of it that is given); its gradients are then with the parameters."""
         while True:
             try:
-                return torch.stack([self._backward(piece) for piece in torch.split(tokens, self.micro_batch)]).sum()
+                return torch.stack(list(self._passes(tokens, leave))).sum()
             except Exception as e:
                 if not is_out_of_memory(e):
                     raise
@@ -95,6 +97,13 @@ class Engine:
                     one = memory(self._shape, self._train, self._seq_len, 1, maps=self.device.type == "cpu")
                     raise one_is_too_much(one, self._seq_len, self.device) from e
             self._halve()  # out here: the error holds on to the frames, and these to the activations
+
+    def _passes(self, tokens: Tensor, leave: Callable[[], bool]) -> Iterator[Tensor]:
+        for number, piece in enumerate(torch.split(tokens, self.micro_batch)):
+            if number and leave():
+                self._drop_gradients()
+                raise Interrupted("given up between two passes of a step")
+            yield self._backward(piece)
 
     def _halve(self) -> None:
         """Make passes of half the sequences (the next smaller divisor of a step's), nothing having happened to the weights."""

@@ -52,6 +52,10 @@ class Guard:
             return None
         return f"the loss rose from {self.mean:.2f} to {loss:.2f} from step {self.rise} on and had not come back at step {step}"
 
+    def last_good(self, step: int) -> int:
+        """Steps that a state may have behind it and be from before what `see` complained of at `step`."""
+        return self.rise if self.high else step
+
     def _learn(self, loss: float) -> None:
         self.seen += 1
         if self.seen > 1:

@@ -25,10 +25,12 @@ Taken = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """One update asked for: on batch [sequences, seq_len + 1], at `scale` of the peak learning rate."""
+    """One update asked for: on batch [sequences, seq_len + 1], at `scale` of the peak learning rate. It may be given up,
+    before anything is updated and with Interrupted, once `leave()` is true."""
 
     batch: NDArray[np.int64]
     scale: float
+    leave: Callable[[], bool]
 
 
 Steps: TypeAlias = Generator[Step, Taken, T]
@@ -41,6 +43,10 @@ class Seat(Protocol):
     clock: Clock
     pack: int
     """Models that take a step together here."""
+    micro_batch: int
+    """Sequences a pass."""
+    oom_halvings: int
+    """Times that was halved, here or behind the state that was restored."""
 
     @property
     def model(self) -> PreTrainedModel:
@@ -88,15 +94,20 @@ class Single:
         return self._engine
 
     def step(self, asked: Sequence[Step | None]) -> Sequence[Taken]:
-        return [self._engine.step(one.batch, one.scale) for one in asked if one is not None]
+        return [self._engine.step(one.batch, one.scale, one.leave) for one in asked if one is not None]
 
 
 def alone(steps: Steps[T], engine: Engine) -> T:
-    """Grant steps by an engine until they end; their errors and the engine's are the caller's."""
+    """Grant steps by an engine until they end. What goes wrong in a step is thrown into them, and what they raise is the caller's."""
     try:
         asked = next(steps)
         while True:
-            asked = steps.send(engine.step(asked.batch, asked.scale))
+            try:
+                taken = engine.step(asked.batch, asked.scale, asked.leave)
+            except Exception as e:
+                asked = steps.throw(e)
+            else:
+                asked = steps.send(taken)
     except StopIteration as end:
         result: T = end.value
         return result

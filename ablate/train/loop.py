@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import LlamaForCausalLM
 
+from ablate.leave import Leave
 from ablate.train import checkpoint
 from ablate.train.accounts import Ledger
 from ablate.train.device import peak_memory
@@ -54,6 +55,8 @@ class Trained:
     peak_memory_bytes: int
     shared: bool  # whether it left a trunk; else it was trained alone from step 0
     pack: int  # most models that were trained at once on the way
+    micro_batch: int  # sequences a pass at the end
+    oom_halvings: int
 
 
 def train_family(
@@ -62,7 +65,7 @@ def train_family(
     batch: Batches,
     trunk_folder: Path | None,
     settings: Settings,
-    stop: Callable[[], bool],
+    leave: Leave,
 ) -> Iterator[Trained]:
     """Train every branch that is not done on an engine of its own, cheapest first, and yield each at its last step.
 
@@ -71,7 +74,7 @@ def train_family(
     if all(branch.done for branch in branches):
         return
     engine = Engine(recipe, settings.device, settings.compile)
-    family = Family(recipe, branches, batch, trunk_folder, engine, settings.checkpoint_every, stop)
+    family = Family(recipe, branches, batch, trunk_folder, engine, settings.checkpoint_every, leave)
     for branch in family.todo:
         yield alone(family.train(branch), engine)
 
@@ -98,15 +101,15 @@ class Family:
         trunk_folder: Path | None,
         seat: Seat,
         checkpoint_every: float,
-        stop: Callable[[], bool],
+        leave: Leave,
     ) -> None:
         self.todo = sorted((branch for branch in branches if not branch.done), key=lambda branch: branch.steps)
         self._train, self._seq_len = recipe["train"], recipe["data"]["seq_len"]
-        self._batch, self._seat, self._every, self._stop = batch, seat, checkpoint_every, stop
+        self._batch, self._seat, self._every, self._leave = batch, seat, checkpoint_every, leave
         self._trunk = None if trunk_folder is None else self._walk(trunk_folder, TRUNK, self._trunk_scale, None)
 
     def train(self, branch: Branch) -> Steps[Trained]:
-        """The steps of one of `todo`, in its order. Raises DivergedError, DiskFullError, and Interrupted once `stop()` is true."""
+        """The steps of one of `todo`, in its order. Raises DivergedError, DiskFullError, and Interrupted once `leave()` is true."""
         self._seat.model.train()  # who scored the run before may have called eval(), and a compiled graph is only good for one mode
         walk = self._branch_walk(branch)
         if not walk.resume():
@@ -155,12 +158,14 @@ class Family:
             peak_memory_bytes=peak_memory(self._seat.device),
             shared="trunk_seconds" in notes,
             pack=progress.pack,
+            micro_batch=self._seat.micro_batch,
+            oom_halvings=self._seat.oom_halvings,
         )
 
     def _walk(self, folder: Path, name: str, scale: Callable[[int], float], end: int | None) -> Walk:
         tokens = self._train["batch_tokens"]
         plan = Plan(self._train["lr"], scale, tokens // self._seq_len, tokens, end)
-        return Walk(self._seat, plan, self._batch, folder, name, self._every, self._stop)
+        return Walk(self._seat, plan, self._batch, folder, name, self._every, self._leave)
 
     def _fork(self, branch: Branch) -> int:
         return fork_of(branch.steps, self._train["decay"])

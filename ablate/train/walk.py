@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.errors import DivergedError, Interrupted
+from ablate.leave import Leave
 from ablate.train import checkpoint
+from ablate.train.guard import Guard
 from ablate.train.lockstep import Seat, Step, Steps, Taken
 from ablate.train.meter import FILE, Meter, lines
 
@@ -34,6 +36,9 @@ class Progress:
     tail_sum: float = 0.0
     tail_steps: int = 0
     pack: int = 1  # most that were trained at once behind this state
+    micro_batch: int = 0  # sequences a pass behind this state, which a resumed run keeps to; 0 before the first checkpoint
+    oom_halvings: int = 0
+    guard: Guard = field(default_factory=Guard)
     notes: dict[str, Any] = field(default_factory=dict)  # the caller's: the trunk's ledger, what a branch took over
 
 
@@ -51,11 +56,11 @@ class Plan:
 class Walk:
     """Takes a model through one stretch. `name` is the checkpoint's; two walks may share a seat, one at a time."""
 
-    def __init__(self, seat: Seat, plan: Plan, batch: Batches, folder: Path, name: str, every: float, stop: Callable[[], bool]) -> None:
+    def __init__(self, seat: Seat, plan: Plan, batch: Batches, folder: Path, name: str, every: float, leave: Leave) -> None:
         self.progress = Progress()
         self.folder = folder
         self._seat, self._plan, self._batch = seat, plan, batch
-        self._name, self._every, self._stop = name, every, stop
+        self._name, self._every, self._leave = name, every, leave
         self._meter = Meter(folder)
         self._waiting: list[Taken] = []
         self._mark, self._saved = seat.clock.read(), time.perf_counter()
@@ -67,7 +72,9 @@ class Walk:
             return False
         tensors, progress = state
         self._seat.restore(tensors)
-        self.progress = Progress(**progress)
+        self.progress = Progress(**{**progress, "guard": Guard(**progress.get("guard", {}))})
+        self._seat.micro_batch = self.progress.micro_batch or self._seat.micro_batch
+        self._seat.oom_halvings = self.progress.oom_halvings
         self.progress.lost_seconds += self._meter.rewind(self.progress.step, self.progress.seconds)
         return True
 
@@ -80,7 +87,8 @@ class Walk:
     def follow(self, trunk: Walk, notes: dict[str, Any]) -> None:
         """Begin where `trunk` stands; the seat holds its state already."""
         lost = self._meter.rewind(trunk.progress.step, trunk.progress.seconds)
-        self.progress = replace(trunk.progress, lost_seconds=lost, pending=list(trunk.progress.pending), notes=notes)
+        before = trunk.progress
+        self.progress = replace(before, lost_seconds=lost, pending=list(before.pending), guard=replace(before.guard), notes=notes)
         self._meter.restart([line for line in lines(trunk.folder / FILE) if line["step"] <= self.progress.step])
 
     def advance(self, end: int) -> Steps[None]:
@@ -90,29 +98,38 @@ class Walk:
         self.progress.pack = max(self.progress.pack, self._seat.pack)
         self._mark, self._saved = self._seat.clock.read(), time.perf_counter()
         try:
-            while True:
-                step = self.progress.step
-                stopping, last = self._stop(), step >= end
-                if stopping or last or step % LINE_EVERY == 0:
-                    self._collect()
-                if stopping or time.perf_counter() - self._saved >= self._every:
-                    self.save()
-                if stopping:
-                    raise Interrupted(f"stopped at step {step}; a checkpoint is in {self.folder}, the same command goes on from it")
-                if last:
-                    return
-                self._seat.clock.start()
-                batch = self._batch(step * self._plan.sequences, self._plan.sequences)
-                self._waiting.append((yield Step(batch, self._plan.scale(step))))
-                self.progress.step = step + 1
+            with self._leave.at_stake():
+                yield from self._steps(end)
         finally:
             self._seat.clock.stop()
+
+    def _steps(self, end: int) -> Steps[None]:
+        while True:
+            step = self.progress.step
+            leaving, last = self._leave(), step >= end
+            if leaving or last or step % LINE_EVERY == 0:
+                self._collect()
+            if leaving or time.perf_counter() - self._saved >= self._every:
+                self.save()
+            if leaving:
+                raise Interrupted(f"stopped at step {step}; a checkpoint is in {self.folder}, the same command goes on from it")
+            if last:
+                return
+            self._seat.clock.start()
+            batch = self._batch(step * self._plan.sequences, self._plan.sequences)
+            try:
+                self._waiting.append((yield Step(batch, self._plan.scale(step), self._leave)))
+            except Interrupted:  # given up between two passes: nothing was updated, and the next round saves and leaves
+                continue
+            self.progress.step = step + 1
 
     def save(self) -> None:
         """Write a checkpoint. Its time is not training time."""
         self._collect()
         self._seat.clock.stop()
-        checkpoint.save(self.folder, self._name, self._seat.tensors(), asdict(self.progress))
+        self.progress.micro_batch, self.progress.oom_halvings = self._seat.micro_batch, self._seat.oom_halvings
+        with self._leave.at_stake():
+            checkpoint.save(self.folder, self._name, self._seat.tensors(), asdict(self.progress))
         self._saved = time.perf_counter()
 
     def _collect(self) -> None:
@@ -130,14 +147,22 @@ class Walk:
             progress.pending = []
 
     def _book(self, step: int, loss: float, norm: float) -> None:
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            lr = self._plan.lr * self._plan.scale(step)
-            what = f"the loss became {loss}" if not math.isfinite(loss) else f"the gradient's norm became {norm}"
-            raise DivergedError(f"{what} at step {step} (learning rate {lr:.3g}); lower train.lr or raise train.warmup_steps")
+        if wrong := self.progress.guard.see(step, loss, norm):
+            raise self._diverged(step, wrong)
         self.progress.pending.append([loss, norm])
         if self._plan.end is not None and step >= self._plan.end - math.ceil(TAIL * self._plan.end):
             self.progress.tail_sum += loss
             self.progress.tail_steps += 1
+
+    def _diverged(self, step: int, wrong: str) -> DivergedError:
+        """Keep the evidence: the losses up to here, and the last state that was still good."""
+        self.progress.step = step
+        if self.progress.pending:
+            self._meter.write(self._line())
+        good = checkpoint.keep_good(self.folder, self._name, self.progress.guard.last_good(step))
+        kept = f"; the last good state is kept in {good}" if good else ""
+        lr = self._plan.lr * self._plan.scale(step)
+        return DivergedError(f"{wrong} (learning rate {lr:.3g}); lower train.lr or raise train.warmup_steps{kept}")
 
     def _line(self) -> dict[str, Any]:
         progress, pending = self.progress, self.progress.pending

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from ablate.leave import Leave
 from ablate.model.ladder import shape
 from ablate.train.loop import Branch, Settings, Trained, forget, train_family
 
@@ -58,7 +59,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Trained]:
     settings = Settings(torch.device("cpu"), compile=compile, checkpoint_every=every)
-    return train_family(recipe or RECIPE, todo, batch, folder / "trunk" if trunk else None, settings, stop)
+    return train_family(recipe or RECIPE, todo, batch, folder / "trunk" if trunk else None, settings, Leave(stop))
 
 
 def weights(trained: Trained) -> torch.Tensor:
