@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ablate import prepare, resolve
+from ablate import audit, prepare, resolve
 from ablate.errors import Interrupted
 from ablate.jobs import jobs_of
 from ablate.launch.base import Adopted, Handle, Launcher, hold
@@ -108,6 +108,7 @@ class Driver:
             if missing:
                 with _signals_as_interrupt():
                     self._walk(missing)
+                    self._audit()
             self.trials.sync()
             if self.order.study.keep_models == "best":
                 self._keep_best()
@@ -155,6 +156,12 @@ class Driver:
         except KeyboardInterrupt:
             self._stop(running)
             raise Interrupted("stopped; everything trained so far is kept, and the same command goes on from there") from None
+
+    def _audit(self) -> None:
+        """Look for the benchmarks' items in everything that the runs read, and record what is found."""
+        streams = [*prepare.streams(self.runs, self.space)]
+        audit.measure(streams, self._wanted(self.runs[0]).benchmarks(fresh=True), self.space, self.order.processes)
+        audit.record(streams, self.space, self.store)
 
     def _adopt(self, missing: dict[str, grid.Run]) -> list[_Running]:
         adopted = []

@@ -34,6 +34,9 @@ class Stream:
     def is_built(self, tokens: int, space: Workspace) -> bool:
         return shards.is_built(self.source, self.stream, self.tokenizer.name, tokens, space)
 
+    def open(self, space: Workspace) -> shards.Shards:
+        return shards.open_shards(self.source, self.stream, self.tokenizer.name, space)
+
     def build(self, tokens: int, space: Workspace) -> None:
         shards.prepare(self.source, self.stream, self.tokenizer.name, tokenizer.load(self.tokenizer), tokens, space)
 
@@ -41,7 +44,7 @@ class Stream:
 def prepare(runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace, processes: int) -> None:
     """Build what is missing, then refuse what could not be scored, and runs that repeat a source more than data.max_epochs times."""
     check_evaluation(runs, evaluate)
-    _build(runs, _streams(runs, space), space, processes)
+    _build(runs, streams(runs, space), space, processes)
     for data in _distinct(run.data for run in runs):
         made = tokenizer.load(space.tokenizers / tokenizer.definition(data))
         for benchmark in Wanted(evaluate, data).benchmarks(fresh=False):
@@ -59,7 +62,7 @@ def check_evaluation(runs: Sequence[Run], evaluate: spec.Evaluate) -> None:
 def largest_epochs(runs: Sequence[Run], space: Workspace, processes: int) -> dict[str, float]:
     """Most passes that any run makes over each finite source. To know, the finite sources are prepared (a run reuses that);
     refuses as `prepare` does."""
-    read = {stream: tokens for stream, tokens in _streams(runs, space).items() if sources.is_finite(stream.source)}
+    read = {stream: tokens for stream, tokens in streams(runs, space).items() if sources.is_finite(stream.source)}
     if not read:
         return {}
     _build(runs, read, space, processes)
@@ -108,7 +111,7 @@ def _distinct(many: Iterable[spec.Data]) -> list[spec.Data]:
     return kept
 
 
-def _streams(runs: Sequence[Run], space: Workspace) -> dict[Stream, int]:
+def streams(runs: Sequence[Run], space: Workspace) -> dict[Stream, int]:
     """Every stream with the tokens that its hungriest run reads. Finite sources have one stream for all seeds."""
     needed: dict[Stream, int] = {}
     for run in runs:

@@ -17,6 +17,7 @@ TOP = [
     "speed",
     "resolve",
     "prepare",
+    "audit",
     "job",
     "progress",
     "drive",

@@ -89,6 +89,8 @@ class Usage:
     """Tokens read at least once (to within one sequence)."""
     epochs: float
     """tokens / tokens of one pass; 1 for an endless source, which repeats nothing."""
+    shards: str
+    """Folder in runs/data that holds the tokens."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Stream:
         tokens = sequences * self.seq_len
         unique = min(tokens, self._pass_tokens) if self.finite else tokens
         epochs = tokens / self._pass_tokens if self.finite else float(tokens > 0)
-        return Usage(self.role, sequences, tokens, round(self._bytes(sequences)), unique, epochs)
+        return Usage(self.role, sequences, tokens, round(self._bytes(sequences)), unique, epochs, self._shards.folder.name)
 
     def _tokens_in_order(self, j: Ints) -> Ints:
         positions = j[:, None] * self.seq_len + np.arange(self.seq_len + 1)

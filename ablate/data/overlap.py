@@ -104,6 +104,19 @@ class Overlap:
                     self._grams[n].found[which[in_one_document(places, n, starts)]] = True
             self._characters.read(hashes.characters(block))
 
+    @property
+    def found(self) -> list[NDArray[np.bool_]]:
+        """What has been found so far, as `add` takes it."""
+        return [sought.found for sought in self._all()]
+
+    def add(self, found: Sequence[NDArray[np.bool_]]) -> None:
+        """What another Overlap over the same items has found in another part of the corpus."""
+        for sought, more in zip(self._all(), found, strict=True):
+            sought.found |= more
+
+    def _all(self) -> list[Sought]:
+        return [*self._grams.values(), *self._characters.by_size()]
+
     def values(self) -> list[dict[str, Floats]]:
         """Of each benchmark: method → the value of every item, NaN where it is too short to be told."""
         of_n = {n: dict(zip(members, self._cut(self._grams[n].shares(), members), strict=True)) for n, members in self._together.items()}
@@ -154,6 +167,9 @@ class _Substrings:
         for width, parts in firsts.items():
             every = np.concatenate(parts)
             self._firsts[width] = Sought(every, np.ones(every.size, np.int64))
+
+    def by_size(self) -> list[Sought]:
+        return [sought for _, sought in self._by_size.values()]
 
     def read(self, units: Units) -> None:
         for at in range(0, units.size, self.CHUNK):

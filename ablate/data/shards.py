@@ -51,6 +51,10 @@ class Shards:
     """UTF-8 bytes of each document, without its separator."""
     finite: bool
     """Whether this is all there is; if not, more can be prepared."""
+    folder: Path
+    """Its name is the digest of all that the tokens depend on."""
+    content: str
+    """Hash of the tokens."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ def open_shards(source: Source, stream: int, tokenizer_digest: str, workspace: W
         starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(documents[:, 0])]),
         byte_counts=np.ascontiguousarray(documents[:, 1]),
         finite=sources.is_finite(source),
+        folder=folder,
+        content=manifest.content,
     )
 
 

@@ -51,6 +51,16 @@ class Skipgrams:
             if places.size:
                 self._mark(tokens, starts, places + at, which)
 
+    @property
+    def edges(self) -> list[Ints]:
+        """What has been found so far, as `add` takes it."""
+        return list(self._edges.values())
+
+    def add(self, edges: Sequence[Ints]) -> None:
+        """What another Skipgrams over the same items has found in another part of the corpus."""
+        for own, more in zip(self._edges.values(), edges, strict=True):
+            own += more
+
     def values(self) -> dict[str, Floats]:
         """Method → of each item the share of its tokens that are contaminated, NaN for an item of at most L tokens."""
         shares = {}

@@ -50,6 +50,19 @@ def m002_predictions_and_attempts(connection: Connection) -> None:
     connection.execute(update(tables.runs).values(optimizer=recipe["train"]["optimizer"]["name"].as_string()))
 
 
+@migration
+def m003_overlap_and_data_cost(connection: Connection) -> None:
+    columns = {
+        "source_usage": {"shards": "VARCHAR(16)"},
+        "benchmark_scores": {"benchmark_digest": "VARCHAR(16)", "n_clean": "INTEGER"},
+        "study_runs": {"data_costs": "JSON", "data_gpu_hours": "FLOAT"},
+    }
+    for table, added in columns.items():
+        for name, kind in added.items():
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+    tables.metadata.create_all(connection, [tables.overlaps, tables.item_overlaps])
+
+
 def upgrade(engine: Engine, migrations: Sequence[Migration] = MIGRATIONS) -> None:
     """Make the tables and views of a new file, or bring those of an older one up to date. StoreError for a newer file."""
     with engine.connect() as connection:

@@ -99,12 +99,25 @@ def text_rows(outcome: Mapping[str, Any]) -> list[Row]:
 
 def usage_rows(outcome: Mapping[str, Any]) -> list[Row]:
     same = ("source", "sequences", "tokens", "bytes", "unique_tokens", "epochs")
-    return [{"run": outcome["digest"], **{name: row[name] for name in same}} for row in outcome["usage"]]
+    return [{"run": outcome["digest"], "shards": row.get("shards"), **{name: row[name] for name in same}} for row in outcome["usage"]]
 
 
 def score_row(digest: str, score: Mapping[str, Any]) -> Row:
     same = ("benchmark", "register", "group", "metric", "score", "stderr", "acc_norm", "chance", "n", "mean_logprob", "digest")
-    return {"run": digest, "fresh": bool(score["fresh"]), **{name: score[name] for name in same}}
+    known = {"fresh": bool(score["fresh"]), "benchmark_digest": score.get("benchmark_digest")}
+    return {"run": digest, **known, **{name: score[name] for name in same}}
+
+
+def data_gpu_hours(usage: Iterable[Mapping[str, Any]], costs: Mapping[str, float | None]) -> float | None:
+    """What the different tokens that a run read cost to generate; None where a source that it read states no cost."""
+    total = 0.0
+    for row in usage:
+        if row["tokens"]:
+            cost = costs.get(row["source"])
+            if cost is None:
+                return None
+            total += cost * row["unique_tokens"] / 1e9
+    return total
 
 
 def answers_name(score: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, insert, or_, select, update
 
 from ablate.errors import StoreError
-from ablate.store import engine, migrate, record, views
+from ablate.store import engine, migrate, overlaps, record, views
 from ablate.store.tables import (
     attempts,
     benchmark_scores,
@@ -115,14 +115,16 @@ class Store:
     def declare(self, study: str, wanted: Sequence[grid.Run]) -> None:
         """Make `wanted` the runs of the study: new ones are pending, those it no longer has are kept but inactive."""
         rows = [
-            {"study": study, "run": run.digest, "cell": grid.digest(run.factors), "position": i, "factors": run.factors, "active": True}
+            {"study": study, "run": run.digest, "cell": grid.digest(run.factors), "position": i, "factors": run.factors}
+            | {"active": True, "data_costs": run.data.costs()}
             for i, run in enumerate(wanted)
         ]
         with self._write() as connection:
             mine = study_runs.c.study == study
             before = {(r.run, r.cell): r for r in connection.execute(select(study_runs).where(mine))}
             now = {(row["run"], row["cell"]): row for row in rows}
-            if before.keys() != now.keys() or any((r.position, r.active) != (now[key]["position"], True) for key, r in before.items()):
+            stands = ("position", "active", "data_costs")
+            if before.keys() != now.keys() or any(r._mapping[name] != now[key][name] for key, r in before.items() for name in stands):
                 _add_runs(connection, [{"digest": run.digest, "family": run.family, "recipe": run.recipe} for run in wanted])
                 told = {key: {"told_score": r.told_score} for key, r in before.items()}
                 gone = [{**r._mapping, "active": False} for key, r in before.items() if key not in now]
@@ -174,6 +176,16 @@ class Store:
                     _refresh(connection, study, digest)
         except (KeyError, TypeError, ValueError) as e:
             raise record.damaged(digest, e) from e
+
+    def overlap_known(self) -> dict[str, tuple[str, set[str]]]:
+        """Folder of tokens → the hash of the tokens that were looked through, and the digests of the benchmarks."""
+        with self._read() as connection:
+            return overlaps.known(connection)
+
+    def record_overlap(self, shards: str, content: str, found: Sequence[Mapping[str, Any]]) -> None:
+        """What was found of benchmark items in a folder of tokens takes the place of what was known of it."""
+        with self._write() as connection:
+            overlaps.replace(connection, shards, content, found)
 
     def done(self, study: str) -> set[str]:
         """Digests of the study's runs that are done."""
@@ -266,6 +278,7 @@ def _replace(connection: Connection, outcome: Mapping[str, Any], answers: record
     _insert(connection, text_losses, record.text_rows(outcome))
     _insert(connection, source_usage, record.usage_rows(outcome))
     _insert(connection, curves, curve)
+    overlaps.refresh(connection, benchmark_scores.c.run == digest)
     attempt = record.attempt_row(outcome["attempt"])
     numbers = {name: attempt[name] for name in ("device", "device_type", "started", "ended")}
     row = {**record.outcome_row(outcome), **numbers, "status": "done", "error": None}
@@ -286,18 +299,23 @@ def _close_attempts(connection: Connection, digest: str, status: str, error: str
 
 
 def _refresh(connection: Connection, study: str, digest: str | None = None) -> None:
-    """Compute mean_score anew for the study's runs (or one of them), and its view."""
+    """Compute mean_score and data_gpu_hours anew for the study's runs (or one of them), and its view."""
     declared = connection.scalar(select(study_specs.c.benchmarks).where(study_specs.c.study == study)) or []
     mine = [*_in(study), *([study_runs.c.run == digest] if digest else [])]
     scores: dict[str, list[Mapping[str, Any]]] = {run: [] for run in connection.scalars(select(study_runs.c.run).where(*mine))}
     of_mine = benchmark_scores.c.run.in_(select(study_runs.c.run).where(*mine))
     for row in connection.execute(select(benchmark_scores).where(of_mine)):
         scores[row.run].append(row._asdict())
-    before = {r.run: r.mean_score for r in connection.execute(select(study_runs.c.run, study_runs.c.mean_score).where(*mine))}
+    read: dict[str, list[Mapping[str, Any]]] = {}
+    for row in connection.execute(select(source_usage).where(source_usage.c.run.in_(scores))):
+        read.setdefault(row.run, []).append(row._asdict())
+    before = {row.run: row for row in connection.execute(select(study_runs).where(*mine))}
     for run, rows in scores.items():
         mean = record.mean_score(rows, declared)
-        if mean != before[run]:
+        hours = record.data_gpu_hours(read[run], before[run].data_costs or {}) if run in read else None
+        if (mean, hours) != (before[run].mean_score, before[run].data_gpu_hours):
             version = None if mean is None else record.MEAN_SCORE_VERSION
             which = (study_runs.c.study == study) & (study_runs.c.run == run)
-            connection.execute(update(study_runs).where(which).values(mean_score=mean, mean_score_version=version))
+            values = {"mean_score": mean, "mean_score_version": version, "data_gpu_hours": hours}
+            connection.execute(update(study_runs).where(which).values(values))
     views.create_for(connection, study)

@@ -87,6 +87,8 @@ study_runs = Table(
     Column("mean_score", Float, comment="mean of (score - chance) / (1 - chance) over the study's benchmarks; NULL until all are scored"),
     Column("mean_score_version", Integer, comment="version of the rule behind mean_score"),
     Column("told_score", Float, comment="mean_score that Optuna was told; NULL if none"),
+    Column("data_costs", JSON, comment="source → GPU-hours that a billion of its tokens cost to generate, as the study states them"),
+    Column("data_gpu_hours", Float, comment="GPU-hours that the run's different tokens cost to generate; NULL where a source states none"),
 )
 
 attempts = Table(
@@ -146,8 +148,14 @@ benchmark_scores = Table(
     Column("chance", Float, nullable=False, comment="score of blind guessing"),
     Column("n", Integer, nullable=False, comment="items"),
     Column("mean_logprob", Float, comment="mean log-probability of the right choice, nats"),
-    Column("score_clean", Float, comment="score on items that do not overlap with the training text; NULL until the overlap is measured"),
-    Column("digest", String(64), nullable=False, comment="hash of the items"),
+    Column(
+        "score_clean",
+        Float,
+        comment="score on the items that gpt3's rule finds in no source the run read; NULL until measured, or with no such item",
+    ),
+    Column("digest", String(64), nullable=False, comment="hash of run, items and scorer"),
+    Column("benchmark_digest", String(16), comment="hash of the items"),
+    Column("n_clean", Integer, comment="items behind score_clean; NULL until measured"),
     UniqueConstraint("run", "benchmark", "register", "fresh"),
 )
 
@@ -185,4 +193,34 @@ source_usage = Table(
     Column("bytes", BigInteger, nullable=False, comment="UTF-8 bytes of those tokens"),
     Column("unique_tokens", BigInteger, nullable=False, comment="different tokens of the source among them"),
     Column("epochs", Float, nullable=False, comment="passes over the source; 1 where it never ends"),
+    Column("shards", String(16), comment="folder in runs/data that holds its tokens; overlaps refer to it"),
+)
+
+overlaps = Table(
+    "overlaps",
+    metadata,
+    Column("shards", String(16), primary_key=True, comment="folder in runs/data: one stream of one source"),
+    Column("benchmark_digest", String(16), primary_key=True, comment="hash of the benchmark's items"),
+    Column("method", String(16), primary_key=True, comment="gpt3, palm, gpt4, or llama2_L for spans longer than L tokens"),
+    Column("benchmark", String(60), nullable=False, comment="name of the benchmark"),
+    Column("register", String(16), nullable=False, comment="style its items are written in: textbook, page, or file"),
+    Column("fresh", Boolean, nullable=False, comment="whether this is the fresh twin"),
+    Column("items", Integer, nullable=False, comment="items of the benchmark"),
+    Column("contaminated", Integer, nullable=False, comment="items that the method calls contaminated"),
+    Column("untold", Integer, nullable=False, comment="items too short for the method; they count as clean"),
+    Column("content", String(64), nullable=False, comment="hash of the tokens that were looked through"),
+)
+
+item_overlaps = Table(
+    "item_overlaps",
+    metadata,
+    Column("shards", String(16), primary_key=True, comment="folder in runs/data: one stream of one source"),
+    Column("benchmark_digest", String(16), primary_key=True, comment="hash of the benchmark's items"),
+    Column("method", String(16), primary_key=True, comment="as in overlaps"),
+    Column(
+        "item", Integer, primary_key=True, autoincrement=False, comment="place in the benchmark, from 0; items without overlap have no row"
+    ),
+    Column("value", Float, nullable=False, comment="share of the item's n-grams, substrings or tokens that stand in the source"),
+    Column("contaminated", Boolean, nullable=False, comment="whether value reaches the method's threshold"),
+    sqlite_with_rowid=False,
 )

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, column, func, inspect,
 
 from ablate.store.tables import benchmark_scores, study_runs, study_specs
 
-FIXED = ("results", "scores")
+FIXED = ("results", "clean_scores", "scores")
 
 
 def create(connection: Connection) -> None:

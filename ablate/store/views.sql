@@ -24,6 +24,7 @@ SELECT
     r.spent_seconds / 3600 AS spent_device_hours,
     r.score_seconds / 3600 AS score_hours,
     r.lost_seconds / 3600 AS lost_hours,
+    sr.data_gpu_hours,
     r.predicted_seconds / 3600 AS predicted_device_hours,
     r.hours_basis,
     r.device,
@@ -61,7 +62,35 @@ SELECT
     b.acc_norm,
     b.mean_logprob,
     b.score_clean,
+    b.n_clean,
     CASE WHEN b.score - 1.96 * b.stderr <= b.chance THEN 1 ELSE 0 END AS at_chance,
     b.id AS score_id
 FROM (SELECT DISTINCT study, run FROM study_runs WHERE active) sr
 JOIN benchmark_scores b ON b.run = sr.run;
+
+-- One row a run, benchmark, register, twin and overlap method: the score on all items and on those that no source of the run holds.
+CREATE VIEW clean_scores AS
+SELECT
+    s.study,
+    s.run,
+    s.benchmark,
+    s.register,
+    s.fresh,
+    m.method,
+    s.score,
+    s.n,
+    AVG(CASE WHEN c.item IS NULL THEN 1.0 * a.correct END) AS score_clean,
+    AVG(CASE WHEN c.item IS NOT NULL THEN 1.0 * a.correct END) AS score_contaminated,
+    SUM(CASE WHEN c.item IS NULL THEN 1 ELSE 0 END) AS n_clean
+FROM scores s
+JOIN benchmark_scores b ON b.id = s.score_id
+JOIN (SELECT u.run, o.benchmark_digest, o.method FROM source_usage u JOIN overlaps o ON o.shards = u.shards
+      WHERE u.tokens > 0
+      GROUP BY 1, 2, 3 HAVING COUNT(*) = (SELECT COUNT(*) FROM source_usage n WHERE n.run = u.run AND n.tokens > 0)) m
+    ON m.run = s.run AND m.benchmark_digest = b.benchmark_digest
+JOIN item_answers a ON a.score_id = s.score_id
+LEFT JOIN (SELECT DISTINCT u.run, o.benchmark_digest, o.method, o.item FROM source_usage u JOIN item_overlaps o ON o.shards = u.shards
+           WHERE u.tokens > 0 AND o.contaminated) c
+    ON c.run = s.run AND c.benchmark_digest = b.benchmark_digest AND c.method = m.method AND c.item = a.item
+WHERE s.metric = 'acc'
+GROUP BY s.study, s.run, s.benchmark, s.register, s.fresh, m.method, s.score, s.n;

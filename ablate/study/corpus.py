@@ -53,6 +53,12 @@ class Hygiene(Block):
     )
 
 
+class Cost(Block):
+    """What a source's text cost to generate. Text that people wrote costs 0; what is not known is left out."""
+
+    gpu_hours_per_btoken: float = Field(ge=0, description="GPU-hours that a billion tokens took to generate, in the study's tokens")
+
+
 class Source(Block):
     """A corpus. Write `builtin:web`, or a mapping with `builtin:`, `files:`, `hf:` or `tokens:`; or, as a role, a mix of named sources."""
 
@@ -67,6 +73,7 @@ class Source(Block):
     text_field: str = Field("text", min_length=1, description="the column of a row that holds the text")
     where: str | None = Field(None, description="keep only the rows for which this holds, e.g. \"score > 3 and language == 'en'\"")
     hygiene: Hygiene | None = Field(None, description="normalising, length filter, deduplication; default: see the block")
+    cost: Cost | None = Field(None, description="what the text cost to generate; results and verdict are given with and without it")
     hf: str | None = Field(None, description="id of a data set on the Hugging Face hub (needs the extra `hf`)")
     config: str | None = Field(None, description="configuration of the hub's data set")
     split: str = Field("train", min_length=1, description="split of the hub's data set")
@@ -110,6 +117,13 @@ class Source(Block):
         """For sentences: `files: crawl/*.jsonl`."""
         kind = next(kind for kind in _KINDS if getattr(self, kind))
         return f"{kind}: {getattr(self, kind)}"
+
+    @property
+    def gpu_hours_per_btoken(self) -> float | None:
+        """None where the source does not say; 0 for an embedded corpus, which a CPU generates."""
+        if self.cost is not None:
+            return self.cost.gpu_hours_per_btoken
+        return 0.0 if self.builtin is not None else None
 
     def short_form(self) -> str | None:
         """`builtin:web`; None where that would not say all."""
@@ -198,6 +212,10 @@ class Data(Block):
     def _roles(self) -> dict[str, Source]:
         both = {"synthetic": self.synthetic, "web": self.web}
         return {role: source for role, source in both.items() if source is not None}
+
+    def costs(self) -> dict[str, float | None]:
+        """Source → GPU-hours that a billion of its tokens cost to generate, None where it does not say."""
+        return {name: source.gpu_hours_per_btoken for name, source in self.trained_on().items()}
 
     def trained_on(self) -> dict[str, Source]:
         """Every source that a run may read, by the name it has in recipes and results, in alphabetical order: `web` for a

@@ -39,7 +39,7 @@ def test_results_say_what_the_outcome_said(tmp_path: Path) -> None:
         "study": "quality", "run": one.digest, "family": one.family, "params": 1000, "params_non_embedding": 1010, "params_total": 5000,
         "tokens": 20_000, "tokens_trained": 19_968, "unique_tokens": 14_984, "bytes_trained": 61_000, "max_epochs": 2.0,
         "synthetic_ratio": 0.25, "seed": 0, "factors": row["factors"], "train_flops": 123_456_789.0, "gpu_hours": None, "device_hours": 2.0,
-        "spent_device_hours": 1.0, "score_hours": 0.1, "lost_hours": 0.01, "predicted_device_hours": None,
+        "spent_device_hours": 1.0, "score_hours": 0.1, "lost_hours": 0.01, "data_gpu_hours": None, "predicted_device_hours": None,
         "hours_basis": "shared", "device": "a CPU", "mfu": None, "peak_memory_bytes": 10**9, "predicted_memory_bytes": None,
         "optimizer": None,
         "final_loss": 3.25, "bits_per_byte": 1.5, "mean_score": (0.5 - 0.25) / 0.75, "mean_score_version": 1, "status": "done",

@@ -1,0 +1,133 @@
+"""Overlap of everything that a study's runs read with everything that they are asked.
+
+What is looked through are the token shards, decoded: exactly what the runs read. The findings lie beside them (overlap.json), so
+that any process may make them; only the driver puts them into results.db.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ablate.data import shards, tokenizer
+from ablate.data.overlap import VERSION as OVERLAP_VERSION
+from ablate.data.overlap import Floats, Overlap, is_dirty
+from ablate.data.skipgrams import Skipgrams
+from ablate.evals.items import Benchmark
+from ablate.evals.requests import encode
+from ablate.prepare import Stream
+from ablate.store.store import Store
+from ablate.workspace import Workspace, read_json, write_json
+
+FILE = "overlap.json"
+PART_TOKENS = 20_000_000
+"""Looked through by one process at a time: a few seconds, more than a process takes to start."""
+BLOCK_DOCUMENTS = 1000
+
+Found = tuple[list[Any], list[Any]]
+"""What an Overlap and a Skipgrams have found, as their `add` takes it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some documents of one stream, and what is looked for in them."""
+
+    stream: Stream
+    space: Workspace
+    benchmarks: tuple[Benchmark, ...]
+    first: int
+    last: int
+
+    def search(self) -> Found:
+        words, tokens = _sought(self.stream, self.benchmarks)
+        opened = self.stream.open(self.space)
+        words.read(_decoded(opened, self.stream, self.first, self.last))
+        begin, end = opened.starts[self.first], opened.starts[self.last]
+        tokens.read(opened.tokens[begin:end], opened.starts[self.first : self.last + 1] - begin)
+        return words.found, tokens.edges
+
+
+def measure(streams: Sequence[Stream], benchmarks: Sequence[Benchmark], space: Workspace, processes: int) -> None:
+    """Look through the streams that have not been looked through for all of these benchmarks. They must be prepared."""
+    parts = [part for stream in streams for part in _missing(stream, benchmarks, space)]
+    if not parts:
+        return
+    if len(parts) > len(streams) and processes > 1:
+        with ProcessPoolExecutor(min(processes, len(parts)), mp_context=multiprocessing.get_context("spawn")) as pool:
+            found = list(pool.map(Part.search, parts))
+    else:
+        found = [part.search() for part in parts]
+    for stream in dict.fromkeys(part.stream for part in parts):
+        own = [(part, result) for part, result in zip(parts, found, strict=True) if part.stream == stream]
+        _write(stream, own[0][0].benchmarks, space, [result for _, result in own])
+
+
+def record(streams: Sequence[Stream], space: Workspace, store: Store) -> None:
+    """Put what was measured into results.db where it is not there yet."""
+    known = store.overlap_known()
+    for stream in streams:
+        folder = stream.open(space).folder
+        state = read_json(folder / FILE)
+        if state and known.get(folder.name) != (state["content"], {row["benchmark_digest"] for row in state["found"]}):
+            store.record_overlap(folder.name, state["content"], state["found"])
+
+
+def found_in(stream: Stream, space: Workspace) -> list[dict[str, Any]]:
+    """What was measured of a stream: a row a benchmark and method."""
+    state = read_json(stream.open(space).folder / FILE)
+    return list(state["found"]) if state else []
+
+
+def _missing(stream: Stream, benchmarks: Sequence[Benchmark], space: Workspace) -> list[Part]:
+    opened = stream.open(space)
+    state = read_json(opened.folder / FILE)
+    wanted = {benchmark.digest: benchmark for benchmark in benchmarks}
+    current = state is not None and (state["content"], state["version"]) == (opened.content, OVERLAP_VERSION)
+    if current and wanted.keys() <= {row["benchmark_digest"] for row in state["found"]}:
+        return []
+    cuts = range(0, int(opened.starts[-1]), PART_TOKENS)
+    bounds = np.unique([*np.searchsorted(opened.starts[:-1], list(cuts)), len(opened.byte_counts)]).tolist()
+    return [Part(stream, space, tuple(wanted.values()), first, last) for first, last in pairwise(bounds)]
+
+
+def _sought(stream: Stream, benchmarks: Sequence[Benchmark]) -> tuple[Overlap, Skipgrams]:
+    texts = [[item.text for item in benchmark.items] for benchmark in benchmarks]
+    flat = [text for items in texts for text in items]
+    return Overlap(texts), Skipgrams(encode(tokenizer.load(stream.tokenizer), flat))
+
+
+def _decoded(opened: shards.Shards, stream: Stream, first: int, last: int) -> Iterator[str]:
+    """The documents as text; exact for byte-level tokenizers, and nearly so for others."""
+    made = tokenizer.load(stream.tokenizer)
+    for begin in range(first, last, BLOCK_DOCUMENTS):
+        spans = pairwise(opened.starts[begin : min(begin + BLOCK_DOCUMENTS, last) + 1].tolist())
+        yield from made.backend_tokenizer.decode_batch([opened.tokens[a:b].tolist() for a, b in spans], skip_special_tokens=True)
+
+
+def _write(stream: Stream, benchmarks: Sequence[Benchmark], space: Workspace, found: Sequence[Found]) -> None:
+    words, tokens = _sought(stream, benchmarks)
+    for in_words, in_tokens in found:
+        words.add(in_words)
+        tokens.add(in_tokens)
+    ends = np.cumsum([len(benchmark.items) for benchmark in benchmarks])[:-1]
+    by_token = {method: np.split(values, ends) for method, values in tokens.values().items()}
+    rows = []
+    for place, (benchmark, by_word) in enumerate(zip(benchmarks, words.values(), strict=True)):
+        for method, values in {**by_word, **{name: parts[place] for name, parts in by_token.items()}}.items():
+            rows.append(_row(benchmark, method, values))
+    opened = stream.open(space)
+    write_json(opened.folder / FILE, {"content": opened.content, "version": OVERLAP_VERSION, "found": rows})
+
+
+def _row(benchmark: Benchmark, method: str, values: Floats) -> dict[str, Any]:
+    dirty, some = is_dirty(method, values), np.flatnonzero(values > 0)
+    items = [[item, float(values[item]), bool(dirty[item])] for item in some.tolist()]
+    counts = {"items": len(benchmark.items), "contaminated": int(dirty.sum()), "untold": int(np.isnan(values).sum())}
+    identity = {"benchmark": benchmark.name, "register": benchmark.register, "fresh": benchmark.fresh}
+    return {"benchmark_digest": benchmark.digest, **identity, "method": method, **counts, "rows": items}

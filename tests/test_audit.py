@@ -1,0 +1,58 @@
+"""Overlap of what the runs of a study read with what they are asked, measured beside the shards and recorded by the driver."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ablate import audit, prepare, resolve
+from ablate.scored import Wanted
+from ablate.study.load import load
+from ablate.workspace import Workspace
+from tests.studies import TINY, write
+
+
+def leaking(folder: Path) -> str:
+    """A web source in which the first ten items of which_kind stand as they are, among other text."""
+    items = Wanted(load(write(folder)).evaluate, load(write(folder)).data).benchmarks(fresh=False)
+    which = next(b for b in items if (b.name, b.register) == ("which_kind", "page"))
+    rows = [f"Page {n}. " + " ".join(f"word{n * k % 97}" for k in range(60)) for n in range(300)]
+    for n, item in enumerate(which.items[:10]):
+        rows[20 * n] += f" {item.text} and so on."
+    path = folder / "leaked.jsonl"
+    path.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    return TINY.replace("builtin:web", f"{{files: {path}}}").replace("synthetic_ratio: [0, 1]", "synthetic_ratio: [0]") + "\n"
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> tuple[list[prepare.Stream], list[audit.Benchmark], Workspace]:
+    study = load(write(tmp_path, leaking(tmp_path)), None, ["data.max_epochs=100"])
+    space, runs = Workspace(tmp_path), resolve.runs(study)
+    prepare.prepare(runs, study.evaluate, space, 1)
+    return [*prepare.streams(runs, space)], Wanted(study.evaluate, study.data).benchmarks(fresh=True), space
+
+
+def test_what_leaked_is_found(
+    asked: tuple[list[prepare.Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams, benchmarks, space = asked
+    audit.measure(streams, benchmarks, space, 1)
+    (stream,) = streams
+    found = audit.found_in(stream, space)
+    assert len(found) == len(benchmarks) * 8
+    shares = {(r["benchmark"], r["register"], r["fresh"], r["method"]): r for r in found}
+    for method in ("gpt3", "palm", "gpt4", "llama2_10"):
+        leaked = shares["which_kind", "page", False, method]
+        held_out = 2  # of fifty documents one is held out, and no run trains on it
+        assert sum(dirty for item, _, dirty in leaked["rows"] if item < 10) >= 10 - held_out, f"{method}: {leaked}"
+        assert leaked["contaminated"] <= 12 or method == "llama2_10", "10 tokens of such a tokenizer are three words"
+        assert shares["grammar", "page", False, method]["contaminated"] == 0
+    before = (stream.open(space).folder / audit.FILE).stat().st_mtime_ns
+    audit.measure(streams, benchmarks[:3], space, 1)
+    assert (stream.open(space).folder / audit.FILE).stat().st_mtime_ns == before, "nothing is missing"
+    monkeypatch.setattr(audit, "PART_TOKENS", 3000)
+    monkeypatch.setattr(audit, "OVERLAP_VERSION", -1)
+    audit.measure(streams, benchmarks, space, 2)
+    assert audit.found_in(stream, space) == found, "in parts, by two processes"
