@@ -187,6 +187,7 @@ class Driver:
         write_json(folder / "job.json", {
             "root": str(self.space.root.absolute()), "study": study, "families": families,
             "device": order.device, "compile": order.compile, "launcher": order.launcher.name,
+            "optimizer_backend": order.study.train.optimizer.backend,
         })  # fmt: skip
         waiting = {r["digest"]: self.by_digest[r["digest"]] for runs in families for r in runs}
         for digest in waiting:

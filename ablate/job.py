@@ -39,9 +39,10 @@ from ablate.study import grid, spec
 from ablate.train import device, schedule
 from ablate.train.lockstep import Seat, Single, Steps, drive
 from ablate.train.loop import Branch, Family, Trained, forget
+from ablate.train.optim import backend_of
 from ablate.workspace import Workspace, disk_full, is_disk_full, read_json, write_json
 
-HOW = ("pack", "micro_batch", "oom_halvings")
+HOW = ("pack", "micro_batch", "oom_halvings", "optimizer_backend", "optimizer_version")
 """What of a Trained is said of the attempt: it says how the numbers came about, and changes none of them."""
 
 
@@ -56,6 +57,7 @@ class Job:
     """Of each family its runs, as {"digest", "family", "recipe", "data", "fresh"}."""
     device: Literal["auto", "cpu", "cuda"]
     compile: bool
+    optimizer_backend: Literal["auto", "apex", "torch"]
     launcher: str
 
 
@@ -76,7 +78,7 @@ def work(folder: Path, leave: Leave | None = None) -> None:
             desks[key] = Desk(job, data, leave or Leave())
         family = job.workspace.family(runs[0]["family"])
         with hold(family / "lock", f"the family {family.name}", wait=True):
-            drive(Single(desks[key].device, job.compile), [partial(_carry, desks[key], runs)])
+            drive(Single(desks[key].device, job.compile, desks[key].backend), [partial(_carry, desks[key], runs)])
 
 
 class Desk:
@@ -89,6 +91,7 @@ class Desk:
         self.data = spec.Data.model_validate(data)
         self.wanted = Wanted(spec.Evaluate.model_validate(job.study["evaluate"]), self.data)
         self.device = device.pick(job.device)
+        self.backend = backend_of(job.optimizer_backend, self.device)
         self.tokenizer_digest = tokenizer.definition(self.data)
         self.tokenizer: PreTrainedTokenizerFast = tokenizer.load(job.workspace.tokenizers / self.tokenizer_digest)
         self._requests: dict[str, Requests] = {}

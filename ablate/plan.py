@@ -22,7 +22,7 @@ from ablate.report.effects import smallest_detectable_difference
 from ablate.speed import Speeds
 from ablate.study import grid, spec
 from ablate.study.quantities import format_count, format_seconds, parse_seconds
-from ablate.train import device, schedule
+from ablate.train import device, optim, schedule
 from ablate.workspace import Workspace
 
 BYTES_PER_PARAM = 16
@@ -118,7 +118,9 @@ def refuse_bad_fit(study: spec.Study, space: Workspace) -> None:
 
 
 def refuse(study: spec.Study, runs: Sequence[grid.Run], space: Workspace) -> None:
-    """StudyError if memory or disk cannot hold these runs."""
+    """StudyError if memory or disk cannot hold these runs, or the optimiser asked for does not work here."""
+    if study.train.optimizer.backend == "apex":
+        optim.backend_of("apex", device.pick(study.launch.device))
     largest = max(runs, key=lambda r: memory(r.recipe))
     need, have = memory(largest.recipe), memory_here(study.launch.device)
     slots = slots_of(study)

@@ -102,7 +102,7 @@ def _train(study: spec.Study, params: int, chosen: torch.device) -> dict[str, An
     if batch % seq_len:
         raise StudyError(f"train.batch_tokens: {batch} is not a whole number of sequences of {seq_len} tokens (data.seq_len)")
     return {
-        "optimizer": train.optimizer.model_dump(mode="json"),
+        "optimizer": train.optimizer.model_dump(mode="json", exclude={"backend"}),
         "lr": schedule.learning_rate(params) if train.lr == "auto" else train.lr,
         "batch_tokens": batch,
         "schedule": train.schedule,

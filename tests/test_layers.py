@@ -35,8 +35,9 @@ HOMES = {
     "click": {"cli.py"},
     "yaml": {"study/document.py"},
     "rensa": {"data/hygiene.py"},
+    "apex": {"train/apex.py"},
 }
-LAZY = {"cli.py"}
+LAZY = {"cli.py", "train/apex.py"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

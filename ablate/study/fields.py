@@ -19,13 +19,13 @@ SHORTHAND = ("params", "tokens", "synthetic_ratio")
 _VARIED = ("data.", "model.", "train.")
 _SHARES = "data.shares."
 """The share of any named source is a factor: data.shares.NAME."""
-_MEASURED_ONLY = ("data.neutral.", "data.held_out.", "data.max_epochs.")
+_NO_WEIGHTS = ("data.neutral.", "data.held_out.", "data.max_epochs.", "train.optimizer.backend.")
 
 
 @cache
 def factor_paths() -> tuple[str, ...]:
     """Every field that may be a factor: those that can change the weights of a model."""
-    return tuple(path for path in paths() if path.startswith(_VARIED) and not f"{path}.".startswith(_MEASURED_ONLY))
+    return tuple(path for path in paths() if path.startswith(_VARIED) and not f"{path}.".startswith(_NO_WEIGHTS))
 
 
 def paths(block: type[BaseModel] = Study, before: str = "") -> Iterator[str]:

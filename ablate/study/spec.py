@@ -29,11 +29,14 @@ class Model(Block):
 
 
 class Optimizer(Block):
-    """The optimiser. Written `adamw` or as a mapping."""
+    """The optimiser. Written `adamw`, `lamb` or as a mapping."""
 
-    model_config = ConfigDict(json_schema_extra=or_text("^adamw$"))
+    model_config = ConfigDict(json_schema_extra=or_text("^(adamw|lamb)$"))
 
-    name: Literal["adamw"] = "adamw"
+    name: Literal["adamw", "lamb"] = "adamw"
+    backend: Literal["auto", "apex", "torch"] = Field(
+        "auto", description="auto: NVIDIA Apex on a GPU where it works, else torch; recorded with the attempt, in no digest"
+    )
     betas: tuple[_Beta, _Beta] = Field((0.9, 0.95), description="decay of the first and second moment")
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.1, ge=0, description="on matrices only; norms and biases have none")
@@ -44,6 +47,12 @@ class Optimizer(Block):
         if isinstance(value, dict) and isinstance(value.get("betas"), list):
             return value | {"betas": tuple(value["betas"])}
         return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _lamb_needs_decay(self) -> Optimizer:
+        if self.name == "lamb" and self.weight_decay == 0:
+            raise ValueError("lamb scales the updates of decayed tensors only: with weight_decay: 0 it would be Adam; write adamw")
+        return self
 
 
 class Train(Block):

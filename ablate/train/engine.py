@@ -18,7 +18,7 @@ from ablate.model.memory import divisor, memory, micro_batch
 from ablate.train.accounts import Clock
 from ablate.train.forward import Forward
 from ablate.train.oom import in_the_update, is_out_of_memory, one_is_too_much
-from ablate.train.optim import Optimizer
+from ablate.train.optim import Backend, Optimizer
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Engine:
 
     pack = 1
 
-    def __init__(self, recipe: dict[str, Any], device: torch.device, compile: bool) -> None:
+    def __init__(self, recipe: dict[str, Any], device: torch.device, compile: bool, backend: Backend = "torch") -> None:
         began = time.perf_counter()
         self._shape, self._seed, self._train = recipe["model"], recipe["seed"], recipe["train"]
         self._seq_len = recipe["data"]["seq_len"]
@@ -36,7 +36,7 @@ class Engine:
         self.clock = Clock()
         self.model = build(self._shape, self._seed).to(device)
         self.model.train()
-        self._optimizer = Optimizer(self.model, recipe["train"])
+        self.optimizer = Optimizer(self.model, recipe["train"], backend)
         self._sequences = recipe["train"]["batch_tokens"] // self._seq_len
         self.micro_batch = micro_batch(self._shape, recipe["train"], self._seq_len, device.type)
         self.oom_halvings = 0
@@ -67,7 +67,7 @@ class Engine:
         """
         loss = self._summed(torch.from_numpy(batch).to(self.device, non_blocking=True), leave)
         try:
-            return loss, self._optimizer.step(scale)
+            return loss, self.optimizer.step(scale)
         except Exception as e:
             if is_out_of_memory(e):
                 raise in_the_update(self.device) from e
@@ -75,7 +75,7 @@ class Engine:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that must be restored for the next step to be the same."""
-        return {**{f"model/{name}": p for name, p in self.model.named_parameters()}, **self._optimizer.tensors()}
+        return {**{f"model/{name}": p for name, p in self.model.named_parameters()}, **self.optimizer.tensors()}
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -83,7 +83,7 @@ class Engine:
         fresh = None if tensors else dict(build(self._shape, self._seed).named_parameters())
         for name, p in self.model.named_parameters():
             p.copy_(fresh[name] if fresh is not None else tensors[f"model/{name}"])
-        self._optimizer.restore(tensors)
+        self.optimizer.restore(tensors)
 
     def _summed(self, tokens: Tensor, leave: Callable[[], bool]) -> Tensor:
         """Pass by pass, the loss of a step (of the share of it that is given); its gradients are then with the parameters."""

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from ablate.errors import Interrupted
 from ablate.train.accounts import Clock
 from ablate.train.engine import Engine
+from ablate.train.optim import Backend, Optimizer
 
 T = TypeVar("T")
 Taken = tuple[Tensor, Tensor]
@@ -47,6 +48,7 @@ class Seat(Protocol):
     """Sequences a pass."""
     oom_halvings: int
     """Times that was halved, here or behind the state that was restored."""
+    optimizer: Optimizer
 
     @property
     def model(self) -> PreTrainedModel:
@@ -86,11 +88,11 @@ class Single:
 
     pack = 1
 
-    def __init__(self, device: torch.device, compile: bool) -> None:
-        self._device, self._compile = device, compile
+    def __init__(self, device: torch.device, compile: bool, backend: Backend) -> None:
+        self._device, self._compile, self._backend = device, compile, backend
 
     def seat(self, place: int, recipe: dict[str, Any]) -> Seat:
-        self._engine = Engine(recipe, self._device, self._compile)
+        self._engine = Engine(recipe, self._device, self._compile, self._backend)
         return self._engine
 
     def step(self, asked: Sequence[Step | None]) -> Sequence[Taken]:

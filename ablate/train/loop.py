@@ -16,6 +16,7 @@ from ablate.train.accounts import Ledger
 from ablate.train.device import peak_memory
 from ablate.train.engine import Engine
 from ablate.train.lockstep import Seat, Steps, alone
+from ablate.train.optim import Backend
 from ablate.train.schedule import branch_scale, fork_of, trunk_scale
 from ablate.train.walk import Batches, Plan, Walk
 
@@ -38,6 +39,7 @@ class Settings:
 
     device: torch.device
     compile: bool = False
+    backend: Backend = "torch"  # of the optimiser
     checkpoint_every: float = 60.0
 
 
@@ -54,6 +56,8 @@ class Trained:
     setup_seconds: float  # building and compiling in this process, charged to the first run after it
     peak_memory_bytes: int
     shared: bool  # whether it left a trunk; else it was trained alone from step 0
+    optimizer_backend: str
+    optimizer_version: str
     pack: int  # most models that were trained at once on the way
     micro_batch: int  # sequences a pass at the end
     oom_halvings: int
@@ -73,7 +77,7 @@ def train_family(
     """
     if all(branch.done for branch in branches):
         return
-    engine = Engine(recipe, settings.device, settings.compile)
+    engine = Engine(recipe, settings.device, settings.compile, settings.backend)
     family = Family(recipe, branches, batch, trunk_folder, engine, settings.checkpoint_every, leave)
     for branch in family.todo:
         yield alone(family.train(branch), engine)
@@ -157,6 +161,8 @@ class Family:
             setup_seconds=self._seat.take_setup_seconds(),
             peak_memory_bytes=peak_memory(self._seat.device),
             shared="trunk_seconds" in notes,
+            optimizer_backend=self._seat.optimizer.backend,
+            optimizer_version=self._seat.optimizer.version,
             pack=progress.pack,
             micro_batch=self._seat.micro_batch,
             oom_halvings=self._seat.oom_halvings,
