@@ -29,7 +29,15 @@ def job(folder: Path) -> Path:
     path = folder / "jobs" / "a job, with 'quotes'"
     write_json(
         path / "job.json",
-        {"root": str(folder), "study": study, "families": [], "device": "cpu", "compile": False, "launcher": "test"},
+        {
+            "root": str(folder),
+            "study": study,
+            "families": [],
+            "device": "cpu",
+            "compile": False,
+            "launcher": "test",
+            "optimizer_backend": "auto",
+        },
     )
     return path
 
