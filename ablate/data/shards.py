@@ -51,9 +51,9 @@ class Shards:
     """UTF-8 bytes of each document, without its separator."""
     finite: bool
     """Whether this is all there is; if not, more can be prepared."""
-    folder: Path
-    """Its name is the digest of all that the tokens depend on."""
-    content: str
+    folder: Path = Path()
+    """Its name is the digest of all that the tokens depend on; empty where they lie on no disk."""
+    content: str = ""
     """Hash of the tokens."""
 
 
