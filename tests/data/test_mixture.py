@@ -116,7 +116,7 @@ def test_sequences_are_running_text_and_overlap_by_one_token() -> None:
 def test_endless_sources_come_in_their_order_and_end_where_they_are_prepared() -> None:
     stream = Stream(shards_of([7] * 20, finite=False), 3, "web", 10)
     assert stream.sequences(np.arange(13))[:, :-1].ravel().tolist() == list(range(130))
-    assert stream.usage(13) == mixture.Usage("web", 13, 130, 390, 130, 1.0)
+    assert stream.usage(13) == mixture.Usage("web", 13, 130, 390, 130, 1.0, "")
     for call in (lambda: stream.sequences(np.array([13, 14])), lambda: stream.usage(15)):
         with pytest.raises(DataError, match=r"only 140 tokens of data\.web are prepared"):
             call()
@@ -181,7 +181,7 @@ def test_usage_adds_up() -> None:
     assert (synthetic.source, synthetic.sequences, web.source, web.sequences) == ("synthetic", 33, "web", 67)
     assert synthetic.tokens + web.tokens == 800
     assert [usage.tokens for usage in mixed(Fraction(0)).usage(10)] == [0, 80]
-    assert mixed(Fraction(0)).usage(10)[0] == mixture.Usage("synthetic", 0, 0, 0, 0, 0.0)
+    assert mixed(Fraction(0)).usage(10)[0] == mixture.Usage("synthetic", 0, 0, 0, 0, 0.0, "")
 
 
 def test_a_batch_takes_no_time(tmp_path: Path) -> None:
