@@ -87,7 +87,7 @@ class Driver:
         self.order = order
         self.watch = watch
         self.space = order.space
-        self.runs = resolve.runs(order.study)
+        self.runs = resolve.runs(order.study, order.space)
         self.by_digest = {run.digest: run for run in self.runs}
         self.largest = {family.digest: family.runs[-1].tokens for family in grid.families(self.runs)}
         self.store = Store.open(self.space.database)
@@ -177,7 +177,14 @@ class Driver:
 
     def _row(self, run: grid.Run) -> dict[str, Any]:
         data = run.data.model_dump(mode="json", exclude_defaults=True)
-        return {"digest": run.digest, "family": run.family, "recipe": run.recipe, "data": data, "fresh": self._is_largest(run)}
+        return {
+            "digest": run.digest,
+            "family": run.family,
+            "recipe": run.recipe,
+            "data": data,
+            "weights": run.weights,
+            "fresh": self._is_largest(run),
+        }
 
     def _start(self, families: list[list[dict[str, Any]]], restarts: int = 0) -> _Running:
         order = self.order

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from ablate.data import mixture, shards, tokenizer
@@ -94,14 +94,15 @@ class Desk:
         self.backend = backend_of(job.optimizer_backend, self.device)
         self.tokenizer_digest = tokenizer.definition(self.data)
         self.tokenizer: PreTrainedTokenizerFast = tokenizer.load(job.workspace.tokenizers / self.tokenizer_digest)
-        self._requests: dict[str, Requests] = {}
+        self._requests: dict[tuple[str, bool], Requests] = {}
         self._windows: dict[str, texts.Windows | None] = {}
 
-    def requests(self, benchmark: Benchmark) -> Requests:
-        """The benchmark, tokenised once for all models of this job."""
-        if benchmark.digest not in self._requests:
-            self._requests[benchmark.digest] = requests(benchmark, self.tokenizer, self.data.seq_len)
-        return self._requests[benchmark.digest]
+    def requests(self, benchmark: Benchmark, model: PreTrainedModel) -> Requests:
+        """The benchmark, tokenised once for all models of this job that read it alike."""
+        key = benchmark.digest, scoring.reads_trees(model.config.model_type)
+        if key not in self._requests:
+            self._requests[key] = requests(benchmark, self.tokenizer, self.data.seq_len, shared=key[1])
+        return self._requests[key]
 
     def windows(self, text: Text) -> texts.Windows | None:
         """The text, tokenised once; None where its source holds nothing out."""
@@ -146,7 +147,7 @@ def _has_outcome(desk: Desk, run: dict[str, Any]) -> bool:
 
 def _train_and_score(desk: Desk, runs: Sequence[dict[str, Any]], seat: Callable[[dict[str, Any]], Seat]) -> Steps[None]:
     """One family, cheapest run first: those that are trained already are only scored."""
-    space, recipe, launch = desk.job.workspace, runs[0]["recipe"], desk.job.study["launch"]
+    space, recipe, launch = desk.job.workspace, {**runs[0]["recipe"], "weights": runs[0]["weights"]}, desk.job.study["launch"]
     mixed = desk.mixture(recipe)
     by_digest = {run["digest"]: run for run in runs}
     for run in runs:
@@ -196,10 +197,10 @@ def _keep(desk: Desk, trained: Trained) -> None:
     write_json(folder / "train.json", {**numbers, "hours_basis": basis})
 
 
-def _score_and_finish(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture, model: LlamaForCausalLM | None = None) -> None:
+def _score_and_finish(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture, model: PreTrainedModel | None = None) -> None:
     """Score what has no score yet, benchmark by benchmark, and write outcome.json last."""
     folder = desk.job.workspace.run(run["digest"])
-    model = model if model is not None else LlamaForCausalLM.from_pretrained(folder / "model").to(desk.device)
+    model = model if model is not None else AutoModelForCausalLM.from_pretrained(folder / "model").to(desk.device)
     model.eval()
     for benchmark in desk.wanted.benchmarks(run["fresh"]):
         _score(desk, run["digest"], benchmark, model)
@@ -210,20 +211,20 @@ def _score_and_finish(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture, m
         shutil.rmtree(folder / "model")
 
 
-def _score(desk: Desk, run: str, benchmark: Benchmark, model: LlamaForCausalLM) -> None:
+def _score(desk: Desk, run: str, benchmark: Benchmark, model: PreTrainedModel) -> None:
     name = f"{benchmark.name}.{benchmark.register}.{'fresh' if benchmark.fresh else 'public'}.json"
     folder = desk.job.workspace.run(run)
     digest = scoring.score_digest(run, benchmark.digest)
     if (read_json(folder / "scores" / name) or {}).get("digest") == digest:
         return
     began = time.perf_counter()
-    scored = scoring.score(model, desk.requests(benchmark), desk.device)
+    scored = scoring.score(model, desk.requests(benchmark, model), desk.device)
     identity = {"digest": digest, "benchmark_digest": benchmark.digest, "seconds": time.perf_counter() - began}
     write_json(folder / "answers" / name, scored.answers())
     write_json(folder / "scores" / name, {**scored.row(), **identity})
 
 
-def _measure(desk: Desk, run: str, text: Text, model: LlamaForCausalLM) -> None:
+def _measure(desk: Desk, run: str, text: Text, model: PreTrainedModel) -> None:
     """Bits per byte of one text; null where its source holds nothing out."""
     path = desk.job.workspace.run(run) / "texts" / f"{text.name}.json"
     if (read_json(path) or {}).get("identity") == text.identity:

@@ -85,7 +85,7 @@ class Price:
 
 def price(study: spec.Study, space: Workspace) -> Price:
     """The price of `study` here; StudyError where it cannot run as written."""
-    runs = resolve.runs(study)
+    runs = resolve.runs(study, space)
     prepare.check_evaluation(runs, study.evaluate)
     speeds = Speeds(space, study.launch.device)
     refuse(study, runs, space)
@@ -112,7 +112,7 @@ def price(study: spec.Study, space: Workspace) -> Price:
 
 def refuse_bad_fit(study: spec.Study, space: Workspace) -> None:
     """What `run` asks before it starts: StudyError if what is missing of the study does not fit here."""
-    missing = [run for run in resolve.runs(study) if not (space.run(run.digest) / "outcome.json").exists()]
+    missing = [run for run in resolve.runs(study, space) if not (space.run(run.digest) / "outcome.json").exists()]
     if missing:
         refuse(study, missing, space)
 

@@ -6,40 +6,51 @@ and nothing else: no study name, no other levels, no seeds of others, no hardwar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import torch
 
 from ablate.data import sources, tokenizer
 from ablate.errors import StudyError
-from ablate.model import ladder
+from ablate.model import ladder, presets
+from ablate.model.pretrained import Pretrained, pretrained
 from ablate.study import grid, spec
 from ablate.study.fields import SHORTHAND
 from ablate.study.load import with_values
 from ablate.study.quantities import format_count
 from ablate.train import device, schedule
+from ablate.workspace import Workspace
 
 NUMERICS_VERSION = 2
 """Raise it when the same recipe would give other weights than before."""
 
 FEWEST_STEPS = 100
+DEFAULT_BPE = 1024
+"""Vocabulary of the tokenizer that is trained where a study names none."""
 LARGEST_WARMUP = Fraction(1, 10)
 
 
-def runs(study: spec.Study) -> list[grid.Run]:
-    """All runs of a study, in the order of its grid; StudyError where one cannot be trained as written."""
+def runs(study: spec.Study, space: Workspace | None = None) -> list[grid.Run]:
+    """All runs of a study, in the order of its grid; StudyError where one cannot be trained as written.
+
+    `space` is where `model.from: run:DIGEST` looks for its run; without it only other models can be resolved.
+    """
     chosen = device.pick(study.launch.device)
+    checkpoint = cache(lambda name: pretrained(name, space))
     studies: dict[str, spec.Study] = {}
+    starts: dict[str, Pretrained | None] = {}
     placed: list[tuple[str, grid.Point]] = []
-    for point in grid.points(study):
+    for point in grid.points(study, lambda model: _own_params(model, checkpoint)):
         values = {k: str(v) if isinstance(v, Fraction) else v for k, v in point.factors.items() if k not in SHORTHAND}
         key = repr(sorted(values.items(), key=lambda item: item[0]))
         if key not in studies:
-            studies[key] = with_values(study, values) if values else study
+            studies[key], starts[key] = _started(with_values(study, values) if values else study, checkpoint)
         placed.append((key, point))
     one_tokenizer = _one_tokenizer(studies)
-    return [_run(one_tokenizer[key], point, chosen) for key, point in placed]
+    return [_run(one_tokenizer[key], starts[key], point, chosen) for key, point in placed]
 
 
 def _one_tokenizer(studies: dict[str, spec.Study]) -> dict[str, spec.Study]:
@@ -58,6 +69,39 @@ def _one_tokenizer(studies: dict[str, spec.Study]) -> dict[str, spec.Study]:
     return studies | widened
 
 
+def _own_params(model: spec.Model, checkpoint: Callable[[str], Pretrained]) -> int | None:
+    """The non-embedding count of a preset or a checkpoint; None for a shape that follows from params."""
+    if model.preset is not None:
+        return presets.preset(model.preset).non_embedding
+    return ladder.count(checkpoint(model.start_from).model).non_embedding if model.start_from is not None else None
+
+
+def _started(study: spec.Study, checkpoint: Callable[[str], Pretrained]) -> tuple[spec.Study, Pretrained | None]:
+    """The checkpoint that a study's runs start from, and the study with its tokenizer where it names none of its own."""
+    name, unnamed = study.model.start_from, study.data.tokenizer == spec.Tokenizer()
+    if name is None:
+        return (_with_tokenizer(study, spec.Tokenizer(train_bpe=DEFAULT_BPE)) if unnamed else study), None
+    start = checkpoint(name)
+    if study.data.seq_len > start.window:
+        raise StudyError(
+            f"data.seq_len: {study.data.seq_len} is more than the {start.window} tokens that the model of model.from: {name} sees at once"
+        )
+    tokenizer_of = spec.Tokenizer(path=str(start.folder)) if unnamed else study.data.tokenizer
+    if tokenizer_of.train_bpe is not None:
+        raise StudyError(
+            f"data.tokenizer.train_bpe: the weights of model.from: {name} know the tokens of their own tokenizer; "
+            "leave data.tokenizer out to use that, or name an existing one in data.tokenizer.path"
+        )
+    size, rows = tokenizer.vocab_size(tokenizer_of), start.model["vocab_size"]
+    if size > rows:
+        raise StudyError(f"data.tokenizer: it has {size:,} tokens, more than the {rows:,} rows of the embedding of model.from: {name}")
+    return _with_tokenizer(study, tokenizer_of), start
+
+
+def _with_tokenizer(study: spec.Study, chosen: spec.Tokenizer) -> spec.Study:
+    return study.model_copy(update={"data": study.data.model_copy(update={"tokenizer": chosen})})
+
+
 def shares(data: spec.Data, synthetic_ratio: Fraction) -> dict[str, Fraction]:
     """Name of a source (as in Data.trained_on) → its share of the sequences; those with none are left out.
 
@@ -71,10 +115,10 @@ def shares(data: spec.Data, synthetic_ratio: Fraction) -> dict[str, Fraction]:
     return {name: share for name, share in sorted(each.items()) if share > 0}
 
 
-def _run(study: spec.Study, point: grid.Point, chosen: torch.device) -> grid.Run:
+def _run(study: spec.Study, start: Pretrained | None, point: grid.Point, chosen: torch.device) -> grid.Run:
     params, tokens = point.factors["params"], point.factors["tokens"]
     data = study.data
-    model = ladder.shape(params, tokenizer.vocab_size(data.tokenizer), data.seq_len, study.model.tie_word_embeddings)
+    model = _shape(study, params) if start is None else start.model
     train = _train(study, params, chosen)
     _check_steps(tokens, train, params)
     mixed = shares(data, point.factors["synthetic_ratio"])
@@ -93,7 +137,16 @@ def _run(study: spec.Study, point: grid.Point, chosen: torch.device) -> grid.Run
         "train": train,
     }
     factors = {k: float(v) if isinstance(v, Fraction) else v for k, v in point.factors.items()}
-    return grid.Run(factors=factors, seed=point.seed, recipe=recipe, data=data)
+    weights = None if start is None else str(start.folder)
+    return grid.Run(factors=factors, seed=point.seed, recipe=recipe, data=data, weights=weights)
+
+
+def _shape(study: spec.Study, params: int) -> dict[str, Any]:
+    """The shape of a model with fresh weights: a preset's, or the ladder's for `params`."""
+    vocabulary, seq_len, tied = tokenizer.vocab_size(study.data.tokenizer), study.data.seq_len, study.model.tie_word_embeddings
+    if study.model.preset is not None:
+        return presets.preset(study.model.preset).shape(vocabulary, seq_len)
+    return ladder.shape(params, vocabulary, seq_len, tie_word_embeddings=tied in ("auto", True))
 
 
 def _train(study: spec.Study, params: int, chosen: torch.device) -> dict[str, Any]:

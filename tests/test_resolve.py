@@ -54,6 +54,16 @@ def test_what_changes_the_weights_changes_every_digest(tmp_path: Path, override:
     assert not set(digests(tmp_path)) & set(digests(tmp_path, TINY, override))
 
 
+def test_digests_do_not_change_unnoticed(tmp_path: Path) -> None:
+    """What was trained before is found again; where it must not be, raise NUMERICS_VERSION and write down the new ones."""
+    assert digests(tmp_path, TINY, "train.precision=float32") == [
+        "b548a997c14c9f35",
+        "0390c7753367870a",
+        "a8c64a3874f70206",
+        "c7437dd65e237c15",
+    ]
+
+
 def test_a_source_changes_the_runs_that_read_it_or_share_its_tokenizer(tmp_path: Path) -> None:
     before, after = digests(tmp_path), digests(tmp_path, TINY, "data.web={builtin: web, seed: 1}")
     assert not set(before) & set(after), "the tokenizer is trained on both sources"

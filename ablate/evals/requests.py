@@ -65,6 +65,8 @@ class Requests:
     truncated: int
     """Items that lost tokens at the left."""
     max_tokens: int
+    shared: bool
+    """Whether sequences share prefixes; else each is a row of its own."""
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
@@ -73,8 +75,8 @@ def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[lis
     return list(encoded["input_ids"])
 
 
-def requests(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Requests:
-    """Tokenise a benchmark once for all models that see at most `max_tokens` tokens.
+def requests(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int, shared: bool = True) -> Requests:
+    """Tokenise a benchmark once for all models that see at most `max_tokens` tokens; `shared` for those that read trees.
 
     The rule is lm-eval's: context and choice are tokenised together, and the tokens after the context's own are
     scored. Where a choice changes the context's last tokens (a merge over the boundary, a context that ends in a
@@ -87,7 +89,7 @@ def requests(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_token
     sequences, starts, truncated = _sequences(benchmark, tokenizer, max_tokens)
     counts = [len(item.choices) for item in benchmark.items]
     first_choice = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    rows = _rows(sequences, starts, first_choice)
+    rows = _rows(sequences, starts, first_choice) if shared else map(_alone, sequences, starts, range(len(sequences)))
     return Requests(
         benchmark=benchmark,
         batches=tuple(_batch(group) for group in by_length(rows, lambda row: len(row.tokens))),
@@ -95,6 +97,7 @@ def requests(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_token
         choice_bytes=np.array([len(choice.encode()) for item in benchmark.items for choice in item.choices], dtype=np.int64),
         truncated=truncated,
         max_tokens=max_tokens,
+        shared=shared,
     )
 
 
@@ -170,6 +173,12 @@ def _rows(sequences: list[list[int]], starts: list[int], first_choice: NDArray[n
             row = _Row()
     if row.tokens:
         yield row
+
+
+def _alone(sequence: list[int], start: int, choice: int) -> _Row:
+    row = _Row()
+    row.add(sequence, start, choice)
+    return row
 
 
 def by_length(rows: Iterable[T], length: Callable[[T], int]) -> Iterator[list[T]]:

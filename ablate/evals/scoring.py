@@ -16,12 +16,14 @@ from ablate.evals.requests import Batch, Requests
 from ablate.study.grid import digest
 
 if TYPE_CHECKING:  # a driver reads digests here and need not wait for the modelling code to load
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
 SCORER_VERSION = 1
 """Raise it when any score would change; it is part of every score's digest."""
 LOGITS_AT_ONCE = 2**24
 """Most logits held at once in float32 (64 MiB)."""
+
+_TREE_FAMILIES = ("llama", "phi", "gpt2", "gpt_bigcode", "codegen", "opt")
 
 
 def score_digest(train_digest: str, benchmark_digest: str) -> str:
@@ -130,7 +132,7 @@ def clustered_stderr(values: NDArray[Any], clusters: list[str]) -> float | None:
     return float(np.sqrt(len(sums) / (len(sums) - 1) * np.sum(sums**2)) / len(values))
 
 
-def score(model: LlamaForCausalLM, requests: Requests, device: torch.device) -> BenchmarkScore:
+def score(model: PreTrainedModel, requests: Requests, device: torch.device) -> BenchmarkScore:
     """Score a model (in eval mode, on `device`). RunError where a log-probability is not a finite number."""
     total = choice_logprobs(model, requests, device)
     bounds = requests.first_choice[1:-1]
@@ -147,18 +149,23 @@ def score(model: LlamaForCausalLM, requests: Requests, device: torch.device) -> 
     )
 
 
-def choice_logprobs(model: LlamaForCausalLM, requests: Requests, device: torch.device) -> NDArray[np.float64]:
+def choice_logprobs(model: PreTrainedModel, requests: Requests, device: torch.device) -> NDArray[np.float64]:
     """Log-probability of every choice, in the order of `requests.first_choice`.
 
     RunError where one is not finite: the argmax of NaNs is the first choice, and a dead model would get a score.
     """
     name = requests.benchmark.name
-    limit = model.config.max_position_embeddings
+    limit = getattr(model.config, "max_position_embeddings", None) or model.config.max_seq_len  # MPT's name for it
     if limit < requests.max_tokens:
         raise RunError(f"benchmark {name} is prepared for models that see {requests.max_tokens} tokens at once; this one sees {limit}")
+    if requests.shared and not reads_trees(model.config.model_type):
+        raise RunError(
+            f"benchmark {name} is prepared with shared prefixes, which a model of the family {model.config.model_type} cannot read"
+        )
     total = np.zeros(len(requests.choice_bytes))
     for batch in requests.batches:
-        total += np.bincount(batch.choice, weights=_token_logprobs(model, batch, device), minlength=len(total))
+        hidden = _hidden(model, batch, requests.shared, device)
+        total += np.bincount(batch.choice, weights=_token_logprobs(model, batch, hidden), minlength=len(total))
     bad = np.flatnonzero(~np.isfinite(total))
     if len(bad):
         item = int(np.searchsorted(requests.first_choice, bad[0], side="right")) - 1
@@ -169,21 +176,38 @@ def choice_logprobs(model: LlamaForCausalLM, requests: Requests, device: torch.d
     return total
 
 
+def reads_trees(family: str) -> bool:
+    """Whether a family (transformers' model_type) attends by the mask and the positions it is given, and by nothing else.
+
+    Others reckon with the distance between tokens in a row (ALiBi, windows) or with masks of their own; they read one
+    sequence a row.
+    """
+    return family in _TREE_FAMILIES
+
+
 @torch.inference_mode()
-def _token_logprobs(model: LlamaForCausalLM, batch: Batch, device: torch.device) -> NDArray[np.float64]:
+def _hidden(model: PreTrainedModel, batch: Batch, shared: bool, device: torch.device) -> Tensor:
+    """Last hidden states after which a scored token comes, [P, width].
+
+    One sequence a row needs no mask: padding lies at the right, where a causal model's other tokens cannot see it.
+    """
+    tree = {}
+    if shared:
+        tree = {"attention_mask": _tree_mask(batch.last_below.to(device), model.dtype), "position_ids": batch.positions.to(device)}
+    states: Tensor = model.base_model(input_ids=batch.tokens.to(device), use_cache=False, **tree).last_hidden_state
+    return states.flatten(0, 1)[batch.predictors.to(device)]
+
+
+@torch.inference_mode()
+def _token_logprobs(model: PreTrainedModel, batch: Batch, hidden: Tensor) -> NDArray[np.float64]:
     """Log-probability of every scored token of a batch, [T]; logits are made only where a scored token is predicted."""
-    hidden = model.model(
-        input_ids=batch.tokens.to(device),
-        attention_mask=_tree_mask(batch.last_below.to(device), model.dtype),
-        position_ids=batch.positions.to(device),
-        use_cache=False,
-    ).last_hidden_state.flatten(0, 1)[batch.predictors.to(device)]
+    device, head = hidden.device, model.get_output_embeddings()
     target = batch.target.to(device)
     parts: list[NDArray[np.float64]] = []
     at_once = max(1, LOGITS_AT_ONCE // model.config.vocab_size)
     for first in range(0, len(hidden), at_once):
         begin, end = np.searchsorted(batch.predictor, [first, first + at_once]).tolist()
-        logits = model.lm_head(hidden[first : first + at_once]).float()
+        logits = head(hidden[first : first + at_once]).float()
         rows = torch.from_numpy(batch.predictor[begin:end] - first).to(device)
         values = logits[rows, target[begin:end]] - logits.logsumexp(dim=-1)[rows]
         parts.append(values.cpu().numpy().astype(np.float64))

@@ -21,7 +21,7 @@ from ablate.evals.scoring import LOGITS_AT_ONCE
 from ablate.study import spec
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
 HELD_OUT_BYTES = 200_000
 
@@ -90,7 +90,7 @@ def _padded(cuts: list[list[int]]) -> NDArray[np.int64]:
     return batch
 
 
-def bits_per_byte(model: LlamaForCausalLM, windows: Windows, device: torch.device) -> TextLoss:
+def bits_per_byte(model: PreTrainedModel, windows: Windows, device: torch.device) -> TextLoss:
     """−Σ log2 p(token) / bytes. RunError where the loss is not a finite number."""
     nats = sum(_nats(model, torch.from_numpy(batch).to(device)) for batch in windows.batches)
     if not math.isfinite(nats):
@@ -99,14 +99,14 @@ def bits_per_byte(model: LlamaForCausalLM, windows: Windows, device: torch.devic
 
 
 @torch.inference_mode()
-def _nats(model: LlamaForCausalLM, batch: torch.Tensor) -> float:
+def _nats(model: PreTrainedModel, batch: torch.Tensor) -> float:
     """Summed loss of a batch. Padding lies at the right, where a causal model's other tokens cannot see it: no mask needed."""
-    hidden = model.model(input_ids=batch[:, :-1].clamp(min=0), use_cache=False).last_hidden_state
-    target = batch[:, 1:]
+    hidden = model.base_model(input_ids=batch[:, :-1].clamp(min=0), use_cache=False).last_hidden_state
+    head, target = model.get_output_embeddings(), batch[:, 1:]
     hidden, target = hidden[target >= 0], target[target >= 0]
     at_once = max(1, LOGITS_AT_ONCE // model.config.vocab_size)
     losses = [
-        cross_entropy(model.lm_head(hidden[i : i + at_once]).float(), target[i : i + at_once], reduction="none").double().sum()
+        cross_entropy(head(hidden[i : i + at_once]).float(), target[i : i + at_once], reduction="none").double().sum()
         for i in range(0, len(target), at_once)
     ]
     return float(torch.stack(losses).sum())

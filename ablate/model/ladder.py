@@ -1,24 +1,21 @@
-"""A parameter count → the shape of a Llama, and the sums that follow from a shape. Pure arithmetic, no torch."""
+"""A parameter count → the shape of a Llama, and the sums that follow from any shape."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from ablate.errors import StudyError
+from ablate.model import build
+from ablate.model.build import Counts as Counts
 
+_RUNG = {
+    "family", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+    "tie_word_embeddings", "max_position_embeddings",
+}  # fmt: skip
 SMALLEST, LARGEST = 50_000, 7_000_000_000
 TOLERANCE = 0.03  # of the asked count
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Parameters. `total` holds the embedding and, where it is not tied, the output head as well."""
-
-    non_embedding: int
-    total: int
 
 
 def shape(params: int, vocab_size: int, seq_len: int, tie_word_embeddings: bool) -> dict[str, Any]:
@@ -47,7 +44,13 @@ def shape(params: int, vocab_size: int, seq_len: int, tie_word_embeddings: bool)
 
 
 def count(model: dict[str, Any]) -> Counts:
-    """Exact parameter counts of a shape (no biases; two norms a layer and one at the end)."""
+    """Exact parameter counts of a shape.
+
+    The ladder's own follow from a closed form (no biases; two norms a layer and one at the end); any other shape is built on
+    the meta device, which takes a second or two the first time, while transformers loads its code.
+    """
+    if not _is_rung(model):
+        return build.count(model)
     embedding = model["vocab_size"] * model["hidden_size"]
     non_embedding = _non_embedding(model["hidden_size"], model["num_hidden_layers"], model["intermediate_size"])
     return Counts(non_embedding, non_embedding + embedding * (1 if model["tie_word_embeddings"] else 2))
@@ -57,12 +60,17 @@ def flops_per_token(model: dict[str, Any], seq_len: int) -> int:
     """Training FLOPs (forward and backward) a token: 6 N + 12 layers · width · seq_len + 6 vocabulary · width.
 
     N is the non-embedding count; the second term is attention's scores and values over the full square, as
-    in PaLM (Chowdhery et al. 2022, 2204.02311, appendix B); the third is the output head. Looking up an
-    embedding costs nothing; recomputed activations are not counted.
+    in PaLM (Chowdhery et al. 2022, 2204.02311, appendix B), whatever the mask or the number of key heads; the third is
+    the output head. Looking up an embedding costs nothing; recomputed activations are not counted.
     """
     width = int(model["hidden_size"])
     attention = 12 * model["num_hidden_layers"] * width * seq_len
     return 6 * count(model).non_embedding + int(attention) + 6 * int(model["vocab_size"]) * width
+
+
+def _is_rung(model: dict[str, Any]) -> bool:
+    """Whether the shape is one that `shape` makes: a Llama with nothing said beyond that, and as many key as query heads."""
+    return model.keys() == _RUNG and model["family"] == "llama" and model["num_key_value_heads"] == model["num_attention_heads"]
 
 
 def _non_embedding(width: int, depth: int, inner: int) -> int:

@@ -160,8 +160,8 @@ class Tokenizer(Block):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Tokenizer:
-        if sum(kind is not None for kind in (self.train_bpe, self.path, self.hf)) != 1:
-            raise ValueError("a tokenizer needs exactly one of train_bpe:, path: and hf:")
+        if sum(kind is not None for kind in (self.train_bpe, self.path, self.hf)) > 1:
+            raise ValueError("a tokenizer needs one of train_bpe:, path: and hf:, and not several")
         if self.train_on and self.train_bpe is None:
             raise ValueError("train_on: goes with train_bpe:")
         if self.revision != "main" and self.hf is None:
@@ -178,7 +178,9 @@ class Data(Block):
     shares: dict[Name, Share] = Field({}, description="share of all sequences of a named source; data.shares.NAME can be a factor")
     neutral: Source = Field(Source(builtin="neutral"), description="held-out text no arm trains on; gives the primary bits per byte")
     held_out: dict[Name, Source] = Field({}, description="further texts that are only measured, by name")
-    tokenizer: Tokenizer = Field(Tokenizer(train_bpe=1024), description="the study's tokenizer")
+    tokenizer: Tokenizer = Field(
+        Tokenizer(), description="the study's tokenizer; default: train_bpe: 1024, or the one of the checkpoint in model.from"
+    )
     seq_len: int = Field(128, ge=16, le=1_048_576, description="tokens a sequence")
     max_epochs: float = Field(4, gt=0, description="refuse a run that would repeat a source more often")
 

@@ -71,10 +71,14 @@ def block_at(path: Iterable[str | int]) -> type[Block] | None:
 
 
 def value_at(study: Study, path: str) -> Any:
-    """The value of a field; None also where a block on the way is not there. Takes paths of factors (no alias in them)."""
+    """The value of a field; None also where a block on the way is not there."""
     value: Any = study
     for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
+        if isinstance(value, dict):
+            value = value.get(key)
+            continue
+        named = {field.alias: name for name, field in type(value).model_fields.items()} if isinstance(value, Block) else {}
+        value = getattr(value, named.get(key, key), None)
     return value
 
 

@@ -18,7 +18,7 @@ from ablate.study.fields import SHORTHAND
 from ablate.study.load import with_values
 from ablate.study.quantities import parse_budget, parse_count, parse_fraction
 from ablate.study.sentences import shown
-from ablate.study.spec import Block, Data, Source, Study
+from ablate.study.spec import Block, Data, Model, Source, Study
 
 MOST_CELLS = 100_000
 
@@ -46,6 +46,8 @@ class Run:
     """Everything that changes the weights, JSON-able."""
     data: Data
     """Where the sources lie whose digests are in the recipe; not in the digest."""
+    weights: str | None = None
+    """Folder of the checkpoint that the run starts from, whose identity is in the recipe; not in the digest."""
 
     @cached_property
     def digest(self) -> str:
@@ -61,7 +63,7 @@ class Run:
 
     @property
     def params(self) -> int:
-        """As asked for; the shape's own count is in recipe["model"]."""
+        """As asked for, or the count of a preset or a checkpoint (ladder.count of recipe["model"] is exact)."""
         return int(self.recipe["params"])
 
 
@@ -88,14 +90,18 @@ def families(runs: Iterable[Run]) -> list[Family]:
     return [Family(name, tuple(sorted(found.values(), key=lambda run: run.tokens))) for name, found in members.items()]
 
 
-def points(study: Study) -> list[Point]:
-    """Grid and cells, times seeds, less what `where` drops. StudyError where a level or the whole makes no sense."""
+def points(study: Study, own_params: Callable[[Model], int | None] = lambda model: None) -> list[Point]:
+    """Grid and cells, times seeds, less what `where` drops. StudyError where a level or the whole makes no sense.
+
+    `own_params` counts a model that brings its shape (a preset, a checkpoint) and gives None for any other: cells of the
+    former take params from there and must not name it.
+    """
     if len(set(study.seeds)) < len(study.seeds):
         raise StudyError(f"seeds: {shown(study.seeds)} has one seed twice")
     names = _names(study)
     condition = None if study.where is None else where.parse(study.where, [*names, "seed"])
     kept = []
-    for factors in _cells(study, names):
+    for factors in _cells(study, names, own_params):
         for seed in study.seeds:
             if condition is None or condition.holds({**factors, "seed": seed}):
                 kept.append(Point(dict(factors), seed))
@@ -105,17 +111,17 @@ def points(study: Study) -> list[Point]:
 
 
 def _names(study: Study) -> list[str]:
-    """Every factor, in the order of grid: and then of cells:; synthetic_ratio last where neither names it."""
-    names = list(dict.fromkeys(itertools.chain(study.grid, *study.cells, ["synthetic_ratio"])))
+    """Every factor, in the order of grid: and then of cells:; params and synthetic_ratio last where neither names them."""
+    names = list(dict.fromkeys(itertools.chain(study.grid, *study.cells, ["params", "synthetic_ratio"])))
     for name in names:
         if not fields.is_factor(name):
             raise StudyError(fields.unknown_factor(name))
     return names
 
 
-def _cells(study: Study, names: list[str]) -> Iterator[dict[str, Any]]:
+def _cells(study: Study, names: list[str], own_params: Callable[[Model], int | None]) -> Iterator[dict[str, Any]]:
     """Every cell once, its levels parsed."""
-    fixed = _Fixed(study)
+    fixed = _Fixed(study, own_params)
     seen: dict[tuple[Any, ...], dict[str, Any]] = {}
     for written, place in _written(study):
         factors, key = _parsed(written, place, names, fixed)
@@ -145,9 +151,22 @@ def _written(study: Study) -> Iterator[tuple[dict[str, Any], str]]:
 class _Fixed:
     """The study with the factors of a cell that are fields (all but SHORTHAND) put in their places; built once a combination."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, own_params: Callable[[Model], int | None]) -> None:
         self._study = study
+        self._own_params = own_params
         self._known: dict[str, tuple[Study, str]] = {}
+
+    def params(self, written: dict[str, Any], model: Model, place: str) -> int:
+        """As the cell says, or as its model counts."""
+        own = self._own_params(model)
+        if own is None:
+            return int(_level("params", written["params"], place))
+        if "params" in written:
+            word = "preset" if model.preset is not None else "from"
+            raise StudyError(
+                f"{place}params: the model of model.{word} has {own:,} parameters outside its embeddings; leave params out there"
+            )
+        return own
 
     def __call__(self, written: dict[str, Any]) -> tuple[Study, str]:
         """That study, and a digest of all its values that may be factors."""
@@ -162,10 +181,10 @@ class _Fixed:
 def _parsed(written: dict[str, Any], place: str, names: list[str], fixed: _Fixed) -> tuple[dict[str, Any], tuple[Any, ...]]:
     """The factors of a cell, and a key that two cells share if they mean the same."""
     study, others = fixed(written)
-    for name in ("params", "tokens"):
+    for name in ("tokens",) if study.model.brings_shape else ("params", "tokens"):
         if name not in written:
             raise StudyError(f"{place}{name} is missing: every cell needs params and tokens")
-    params = _level("params", written["params"], place)
+    params = fixed.params(written, study.model, place)
     budget = _level("tokens", written["tokens"], place)
     tokens = budget * params if isinstance(budget, Fraction) else budget
     if tokens != int(tokens):

@@ -22,10 +22,31 @@ _Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
 class Model(Block):
-    """The architecture; its shape follows from `params` (ablate/model/ladder.py)."""
+    """The architecture: a shape that follows from `params` (ablate/model/ladder.py), a published model's, or a checkpoint's."""
 
-    family: Literal["llama"] = Field("llama", description="transformers architecture")
-    tie_word_embeddings: bool = Field(True, description="share the input and output embedding")
+    family: Literal["llama"] = Field("llama", description="transformers architecture of shapes that follow from params")
+    tie_word_embeddings: Literal["auto"] | bool = Field(
+        "auto", description="share the input and output embedding; auto: yes, or as the preset or the checkpoint has it"
+    )
+    preset: str | None = Field(None, description="a published model's shape, with fresh weights: phi-1.5, tinystories-33m, llama-2-7b ...")
+    start_from: str | None = Field(
+        None,
+        alias="from",
+        description="weights, shape and tokenizer of a checkpoint: its folder, run:DIGEST of a run here, or a hub id (ID@REVISION)",
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Model:
+        if self.preset is not None and self.start_from is not None:
+            raise ValueError("preset: and from: both say what the model is; keep one")
+        if self.brings_shape and self.tie_word_embeddings != "auto":
+            raise ValueError("tie_word_embeddings: belongs to shapes that follow from params; leave it out beside preset: or from:")
+        return self
+
+    @property
+    def brings_shape(self) -> bool:
+        """Whether its parameters are counted, not asked for."""
+        return self.preset is not None or self.start_from is not None
 
 
 class Optimizer(Block):

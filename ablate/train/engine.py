@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.errors import Interrupted
-from ablate.model.build import build
+from ablate.model.build import initial
 from ablate.model.memory import divisor, memory, micro_batch
 from ablate.train.accounts import Clock
 from ablate.train.forward import Forward
@@ -30,11 +30,11 @@ class Engine:
 
     def __init__(self, recipe: dict[str, Any], device: torch.device, compile: bool, backend: Backend = "torch") -> None:
         began = time.perf_counter()
-        self._shape, self._seed, self._train = recipe["model"], recipe["seed"], recipe["train"]
+        self._recipe, self._shape, self._train = recipe, recipe["model"], recipe["train"]
         self._seq_len = recipe["data"]["seq_len"]
         self.device = device
         self.clock = Clock()
-        self.model = build(self._shape, self._seed).to(device)
+        self.model = initial(recipe).to(device)
         self.model.train()
         self.optimizer = Optimizer(self.model, recipe["train"], backend)
         self._sequences = recipe["train"]["batch_tokens"] // self._seq_len
@@ -80,7 +80,7 @@ class Engine:
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state of `tensors()`; an empty one means the weights before the first step."""
-        fresh = None if tensors else dict(build(self._shape, self._seed).named_parameters())
+        fresh = None if tensors else dict(initial(self._recipe).named_parameters())
         for name, p in self.model.named_parameters():
             p.copy_(fresh[name] if fresh is not None else tensors[f"model/{name}"])
         self.optimizer.restore(tensors)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from ablate.leave import Leave
 from ablate.train import checkpoint
@@ -48,7 +48,7 @@ class Trained:
     """A run at its last step. `model` is the live one: use it before asking for the next run."""
 
     branch: Branch
-    model: LlamaForCausalLM
+    model: PreTrainedModel
     final_loss: float  # nats a token, mean of the last 5% of the steps (of the decay where that is shorter)
     train_seconds: float  # stand-alone: the trunk up to its fork and its own decay (of a pack's seconds, its share)
     spent_seconds: float  # its share of the trunk and its own decay; over all runs this adds up to what was spent

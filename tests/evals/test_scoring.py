@@ -19,8 +19,10 @@ from ablate.evals import scoring as scoring_module
 from ablate.evals.benchmarks import make
 from ablate.evals.items import Benchmark, Item
 from ablate.evals.requests import Requests, encode, requests
-from ablate.evals.scoring import choice_logprobs, clustered_stderr, plain_stderr, score, score_digest
+from ablate.evals.scoring import choice_logprobs, clustered_stderr, plain_stderr, reads_trees, score, score_digest
+from ablate.model.build import build as build_shape
 from tests.evals.small_model import build
+from tests.model.shapes import EVERY
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4
@@ -73,6 +75,20 @@ def test_packed_equals_one_sequence_a_choice(
     monkeypatch.setattr(requests_module, "ROW_TOKENS", row_tokens)
     monkeypatch.setattr(scoring_module, "LOGITS_AT_ONCE", logits_at_once)
     assert_equals_plain(build(attention), tokenizer, requests(benchmark(ITEMS), tokenizer, 64))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_family_scores_as_one_sequence_a_choice(tokenizer: PreTrainedTokenizerFast, name: str) -> None:
+    """Families that read trees by trees, the others a sequence a row; weights large enough for attention to matter."""
+    deviation = {"init_std" if EVERY[name]["family"] == "opt" else "initializer_range": 0.3}
+    model = build_shape({**EVERY[name], **deviation}, seed=0).eval()
+    prepared = requests(benchmark(ITEMS), tokenizer, 64, shared=reads_trees(model.config.model_type))
+    assert_equals_plain(model, tokenizer, prepared)
+
+
+def test_a_family_that_cannot_read_trees_refuses_them(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(RunError, match="shared prefixes, which a model of the family mpt cannot read"):
+        score(build_shape(EVERY["mpt-7b"], seed=0).eval(), requests(benchmark(ITEMS), tokenizer, 64), CPU)
 
 
 WORDS = st.lists(st.sampled_from(["The", " owl", " sees", " garden", "s", " ", "d", "é", " lamps"]), min_size=1, max_size=6).map("".join)

@@ -1,0 +1,160 @@
+"""A checkpoint to start from: where it lies, what it is, and whether it can be used at all. Its weights are not read here.
+
+Only safetensors and JSON are opened, and only architectures that transformers has code for: nothing in a checkpoint runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import transformers
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from ablate.data.sources import file_hash
+from ablate.errors import StudyError
+from ablate.model.presets import window_key
+from ablate.study.grid import digest
+from ablate.workspace import Workspace, read_json
+
+_HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?\Z")
+_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+_BOOKKEEPING = re.compile(
+    r"model_type|architectures|transformers_version|(torch_)?dtype|use_cache|\w+_token_id|_.*|auto_map|id2label|label2id|problem_type|"
+    r"task_specific_params|output_\w+|return_dict\w*|chunk_size_feed_forward|is_\w+|finetuning_task|gradient_checkpointing"
+)
+"""Keys of a config.json that say nothing about the shape."""
+_COMMON = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A usable checkpoint."""
+
+    folder: Path
+    model: dict[str, Any]
+    """Its shape under Hugging Face's common names, as of a preset, and under "weights" the identity of its weights."""
+
+    @property
+    def window(self) -> int:
+        """Tokens it sees at once."""
+        return int(self.model[window_key(self.model)])
+
+
+def pretrained(name: str, space: Workspace | None) -> Pretrained:
+    """What `model.from: NAME` means: `run:DIGEST` (or its first digits), a folder, or a model of the Hugging Face Hub.
+
+    The identity is the run's digest, the hub's commit, or a hash of the weights' bytes wherever they lie. StudyError where there
+    is nothing, or nothing that can be used.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "run" and rest:
+        folder, identity = _run(rest, space)
+    else:
+        path = Path(os.path.expanduser(os.path.expandvars(name)))
+        if path.is_dir():
+            folder, identity = path, None
+        else:
+            folder, identity = _hub(name)
+    folder = folder.absolute()
+    config = _config(folder, name)
+    weights = _weights(folder, name)
+    return Pretrained(folder, {**_shape(config, folder, name), "weights": identity or _hash(weights)})
+
+
+def _run(prefix: str, space: Workspace | None) -> tuple[Path, str]:
+    if space is None:
+        raise StudyError(f"model.from: run:{prefix}: a run of which folder? This is only known to verbs that work in one")
+    found = sorted(path.parent for path in space.runs.glob(f"{prefix}*/run.json")) if re.fullmatch("[0-9a-f]+", prefix) else []
+    if len(found) != 1:
+        several = f"{len(found)} runs begin so ({', '.join(path.name for path in found[:3])} ...)" if found else "there is no such run"
+        raise StudyError(
+            f'model.from: run:{prefix}: {several} in {space.runs.absolute()}; `ablate query "select run from results"` lists them'
+        )
+    if not (found[0] / "train.json").exists() or not (found[0] / "model").is_dir():
+        raise StudyError(
+            f"model.from: run:{prefix}: the run has no finished model here (still training, failed, or keep_models dropped it)"
+        )
+    return found[0] / "model", f"run:{found[0].name}"
+
+
+def _hub(name: str) -> tuple[Path, str]:
+    """The snapshot of a hub model in the local cache, fetched where it is missing."""
+    match = _HUB.match(name)
+    if not match:
+        raise StudyError(f"model.from: {name!r} is no folder here, no run:DIGEST and no hub id such as owner/model")
+    fetch = partial(huggingface_hub.snapshot_download, match["name"], revision=match["revision"], allow_patterns=list(_FILES))
+    try:
+        folder = Path(str(fetch(local_files_only=True)))
+        whole = any(folder.glob("*.safetensors"))
+    except (OSError, ValueError):
+        whole = False
+    try:
+        folder = folder if whole else Path(str(fetch()))
+    except (OSError, ValueError) as e:
+        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
+        raise StudyError(
+            f"model.from: {name!r} is no folder here, and as a model of the Hugging Face Hub it is neither in the cache nor to be had: "
+            f"{reason}"
+        ) from None
+    return folder, f"hub:{match['name']}@{folder.name}"
+
+
+def _config(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = read_json(path)
+    except (OSError, ValueError) as e:
+        raise StudyError(f"model.from: {name}: {path} cannot be read ({e})") from None
+    if not isinstance(config, dict):
+        raise StudyError(f"model.from: {name}: there is no config.json in {folder}; give the folder of a transformers checkpoint")
+    family = config.get("model_type")
+    if family not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise StudyError(
+            f"model.from: {name}: transformers {transformers.__version__} has no causal language model of the type {family!r}, "
+            "and code from a checkpoint is never run"
+        )
+    if "quantization_config" in config:
+        raise StudyError(
+            f"model.from: {name}: the weights are quantised, and what is trained here is not; give the checkpoint before quantisation"
+        )
+    return config
+
+
+def _weights(folder: Path, name: str) -> list[Path]:
+    found = sorted(folder.glob("model*.safetensors"))
+    if found:
+        return found
+    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
+    if pickles:
+        raise StudyError(
+            f"model.from: {name}: {folder} holds its weights as {pickles[0]}, a pickle, which can run code and is never opened; "
+            "convert it, such as by loading it with transformers and calling save_pretrained"
+        )
+    raise StudyError(f"model.from: {name}: there is no model.safetensors in {folder}")
+
+
+def _hash(weights: list[Path]) -> str:
+    return f"sha256:{digest({path.name: file_hash(path) for path in weights})}"
+
+
+def _shape(config: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
+    """The config's values as written, under common names; dropout is 0, as a resumed run must repeat itself."""
+    try:
+        made = transformers.AutoConfig.for_model(**config)
+        common = {own: name for name, own in made.attribute_map.items() if name in (*_COMMON, "max_position_embeddings")}
+        values = {common.get(key, key): value for key, value in config.items() if not _BOOKKEEPING.fullmatch(key)}
+        values |= {key: getattr(made, key) for key in (*_COMMON, "tie_word_embeddings") if key not in values}
+    except Exception as e:  # the config class refuses what it likes, each in its own way
+        raise StudyError(
+            f"model.from: {name}: {folder / 'config.json'} does not describe a model that transformers can build: {e}"
+        ) from None
+    values |= {key: 0.0 for key, value in made.to_dict().items() if re.search("drop", key) and isinstance(value, float)}
+    if window_key(values) not in values:
+        values["max_position_embeddings"] = made.max_position_embeddings
+    return {"family": config["model_type"], **values}
