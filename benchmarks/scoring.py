@@ -58,7 +58,7 @@ def plain_logprobs(model: LlamaForCausalLM, batches: list[list[Sequence]]) -> ND
 
 def main() -> None:
     torch.set_num_threads(1)
-    data = spec.Data(synthetic=spec.Source(builtin="textbook"), web=spec.Source(builtin="web"))
+    data = spec.Data(synthetic=spec.Source(builtin="textbook"), web=spec.Source(builtin="web"), tokenizer=spec.Tokenizer(train_bpe=1024))
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = tokenizers.load(tokenizers.prepare(data, Workspace(Path(folder))))
     model = build(shape(1_000_000, 1024, data.seq_len, True), seed=0).eval()
