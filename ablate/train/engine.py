@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.errors import Interrupted
+from ablate.model import ladder
 from ablate.model.build import initial
 from ablate.model.memory import divisor, memory, micro_batch
 from ablate.train.accounts import Clock
@@ -21,6 +22,10 @@ from ablate.train.oom import in_the_update, is_out_of_memory, one_is_too_much
 from ablate.train.optim import Backend, Optimizer
 
 _log = logging.getLogger(__name__)
+
+_GRAPHED_FLOPS = 1e12
+"""Of a step's products, below which they are replayed as CUDA graphs: 2 to 3 ms of a fast GPU, which launching kernel by
+kernel takes as well. A rule, so that nothing depends on timing."""
 
 
 class Engine:
@@ -41,6 +46,7 @@ class Engine:
         self.micro_batch = micro_batch(self._shape, recipe["train"], self._seq_len, device.type)
         self.oom_halvings = 0
         self._loss = Forward(self.model, self._seq_len, recipe["train"]["precision"] == "bfloat16", compile)
+        self._loss.graphs = compile and device.type == "cuda" and self.micro_batch == self._sequences and _waits_for_launches(recipe)
         self._prepared = False
         self._setup_seconds = time.perf_counter() - began
 
@@ -49,8 +55,9 @@ class Engine:
         if self._prepared:
             return
         began = time.perf_counter()
-        self._summed(torch.zeros(self.micro_batch, self._seq_len + 1, dtype=torch.int64, device=self.device), lambda: False)
-        self._drop_gradients()
+        for _ in range(3 if self._loss.graphs else 1):  # a CUDA graph is recorded in the second pass and replayed from the third on
+            self._summed(torch.zeros(self.micro_batch, self._seq_len + 1, dtype=torch.int64, device=self.device), lambda: False)
+            self._drop_gradients()
         self._prepared = True
         self._setup_seconds += time.perf_counter() - began
 
@@ -65,7 +72,10 @@ class Engine:
         Where a pass does not fit into memory, the same update is made in smaller ones, and so are all that follow. RunError
         where not even one sequence fits, or the update itself does not. Interrupted between two passes once `leave()` is true.
         """
-        loss = self._summed(torch.from_numpy(batch).to(self.device, non_blocking=True), leave)
+        tokens = torch.from_numpy(batch)
+        if self.device.type == "cuda":
+            tokens = tokens.pin_memory()  # from other memory the copy would wait
+        loss = self._summed(tokens.to(self.device, non_blocking=True), leave)
         try:
             return loss, self.optimizer.step(scale)
         except Exception as e:
@@ -109,6 +119,7 @@ class Engine:
         """Make passes of half the sequences (the next smaller divisor of a step's), nothing having happened to the weights."""
         self.micro_batch = divisor(self._sequences, self.micro_batch // 2)
         self.oom_halvings += 1
+        self._loss.graphs = False  # they cannot sum passes
         self._drop_gradients()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -122,3 +133,8 @@ class Engine:
         loss: Tensor = self._loss(tokens) * (len(tokens) / self._sequences)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+
+def _waits_for_launches(recipe: dict[str, Any]) -> bool:
+    tokens: int = recipe["train"]["batch_tokens"]
+    return tokens * ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"]) < _GRAPHED_FLOPS

@@ -7,34 +7,44 @@ the loss. Every other causal model goes through its own decoder into the same lo
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, LlamaForCausalLM, PreTrainedModel
 
 from ablate.train.loss import next_token_loss
 
 _PLAIN = "ablate_plain"
+# In order of preference; one that cannot take the shapes is passed over.
+_KERNELS = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 # Names of config values by which a model changes its logits after the output embedding.
 _LOGIT_CHANGES = ("logit_scale", "logits_scaling", "final_logit_softcapping", "lm_head_multiplier")
 
 
 class Forward(nn.Module):
-    """Tokens → mean next-token loss. Parameters keep their type; `bfloat16` is the precision of the matrix products."""
+    """Tokens → mean next-token loss. Parameters keep their type; `bfloat16` is the precision of the matrix products.
+
+    `graphs` replays the compiled pass as CUDA graphs. It must be off where a step has more than one pass: their gradients
+    are summed, and a replay overwrites those of the one before.
+    """
 
     def __init__(self, model: PreTrainedModel, seq_len: int, bfloat16: bool, compile: bool) -> None:
         super().__init__()
         self.model = model
         self._bfloat16 = bfloat16
         self._device = model.device.type
+        self.graphs = False
         if isinstance(model, LlamaForCausalLM):
             self._prepare_llama(seq_len)
             passed = self._llama_loss
         else:
             passed = self._decoder_loss if _has_plain_logits(model) else self._logits_loss
         self._loss = torch.compile(passed, dynamic=False) if compile else passed
+        self._graphed = torch.compile(passed, dynamic=False, mode="reduce-overhead") if compile else passed
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Loss in nats a token; tokens [sequences, seq_len + 1]."""
@@ -42,8 +52,10 @@ class Forward(nn.Module):
         before = config._attn_implementation
         if isinstance(self.model, LlamaForCausalLM):
             config._attn_implementation = self._attention
+        passed = self._graphed if self.graphs else self._loss
         try:
-            loss: Tensor = self._loss(tokens[:, :-1], tokens[:, 1:])
+            with sdpa_kernel(_KERNELS, set_priority=True) if self._device == "cuda" else nullcontext():
+                loss: Tensor = passed(tokens[:, :-1], tokens[:, 1:])
             return loss
         finally:  # others who use the model find it as transformers made it
             config._attn_implementation = before
@@ -64,6 +76,8 @@ class Forward(nn.Module):
         llama = self.model.model
         with torch.autocast(self._device, torch.bfloat16, enabled=self._bfloat16):
             hidden = llama.embed_tokens(inputs)
+            if self._bfloat16 and self._device == "cuda":
+                hidden = hidden.bfloat16()  # what runs from layer to layer, as where weights are bfloat16: half the traffic
             for layer in llama.layers:
                 hidden = layer(hidden, attention_mask=self.mask, position_embeddings=(self.cos, self.sin))
             return self._head_loss(llama.norm(hidden), targets)
