@@ -39,12 +39,15 @@ def plan(study: Path, overrides: tuple[str, ...], profile: str | None, folder: P
 
     Example: ablate plan studies/quality_vs_quantity.yaml grid.seeds=[0,1,2]
     """
+    import json
+
     from ablate import plan as planning
+    from ablate.plan_text import as_text
     from ablate.study.load import load
     from ablate.workspace import Workspace
 
-    price = planning.price(load(study, profile, overrides), Workspace(folder))
-    click.echo(planning.as_json(price) if format_ == "json" else planning.as_text(price))
+    price = planning.price(load(study, profile, overrides), Workspace(folder), lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(planning.as_json(price), indent=1) if format_ == "json" else as_text(price))
 
 
 @cli.command()

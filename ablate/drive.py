@@ -18,6 +18,7 @@ from ablate import audit, prepare, resolve
 from ablate.errors import Interrupted
 from ablate.jobs import jobs_of
 from ablate.launch.base import Adopted, Handle, Launcher, hold
+from ablate.predict import Here, Scoring, prediction
 from ablate.scored import Wanted
 from ablate.search import Trials
 from ablate.store.store import Store
@@ -96,6 +97,7 @@ class Driver:
         self.unmet: list[grid.Run] = []
         """Runs that an adopted job scored on less than this study wants."""
         self.trained = 0
+        self.here, self.scoring = Here(order.study, order.space), Scoring(order.study.evaluate)
 
     def run(self) -> Result:
         """The whole walk; a second walk over a finished study changes nothing."""
@@ -190,6 +192,7 @@ class Driver:
         order = self.order
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{families[0][0]['family'][:8]}" + (f"-again{restarts}" if restarts else "")
         study = order.study.model_dump(mode="json", by_alias=True, include={"evaluate", "launch", "keep_models"})
+        families = [[self._with_prediction(row, len(rows) > 1) for row in rows] for rows in families]
         folder = self.space.job(name)
         write_json(folder / "job.json", {
             "root": str(self.space.root.absolute()), "study": study, "families": families,
@@ -204,6 +207,14 @@ class Driver:
         for run in waiting.values():
             self.trials.start(run)
         return _Running(handle, waiting, families, restarts)
+
+    def _with_prediction(self, row: dict[str, Any], with_others: bool) -> dict[str, Any]:
+        """The row with what is expected of the run, from what is known as its job starts; of a trained one, what was expected then."""
+        folder = self.space.run(row["digest"])
+        if (folder / "train.json").exists():
+            return {**row, "predicted": (read_json(folder / "run.json") or {}).get("predicted")}
+        expected = prediction(self.by_digest[row["digest"]], self.here, with_others and self.order.study.launch.share == "trunk")
+        return {**row, "predicted": {"seconds": expected.seconds, "memory_bytes": expected.memory_bytes}}
 
     def _collect(self, running: list[_Running]) -> None:
         """Record new outcomes; a job that died without them is started again, or its runs have failed."""
@@ -238,11 +249,22 @@ class Driver:
         if outcome["status"] == "done":
             self.store.record(outcome, self.space.run(run.digest))
             self.trained += 1
+            self._learn(run, outcome)
         else:
             self.store.fail(run.digest, outcome["error"])
             self.trials.fail(run.digest, outcome["error"])
             self.failed[run.digest] = outcome["error"]
         self.watch.finished(run, outcome)
+
+    def _learn(self, run: grid.Run, outcome: dict[str, Any]) -> None:
+        """What the run really took makes the next prediction better."""
+        train = outcome["train"]
+        read = self.scoring.tokens(run, self._is_largest(run))
+        self.here.speeds.learn(run.recipe, {
+            "tokens_per_s": train["tokens"] / train["train_seconds"], "read_tokens_per_s": read / train["score_seconds"],
+            "setup_s": train["setup_seconds"], "job_bytes": train["peak_memory_bytes"],
+        })  # fmt: skip
+        self.here.speeds.save()
 
     def _keep_best(self) -> None:
         """Drop every finished model of this study but that of the highest mean score."""

@@ -251,6 +251,7 @@ def _outcome(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture) -> dict[st
     """outcome.json: everything the driver records of a run."""
     folder, recipe = desk.job.workspace.run(run["digest"]), run["recipe"]
     train, scores, measured = read_json(folder / "train.json"), _scores(folder, run["digest"]), _texts(folder)
+    predicted = run.get("predicted") or {}
     steps = schedule.steps_of(recipe["tokens"], recipe["train"]["batch_tokens"])
     tokens = steps * recipe["train"]["batch_tokens"]
     flops = tokens * ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"])
@@ -264,6 +265,8 @@ def _outcome(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture) -> dict[st
         "train": {
             **train, "steps": steps, "tokens": tokens, "flops": flops, "score_seconds": sum(row["seconds"] for row in scores + measured),
             "params_non_embedding": counts.non_embedding, "params_total": counts.total, "mfu": _mfu(desk, flops, train["train_seconds"]),
+            "peak_memory_bytes": max(train["peak_memory_bytes"], device.peak_memory(desk.device)),
+            "predicted_seconds": predicted.get("seconds"), "predicted_memory_bytes": predicted.get("memory_bytes"),
         },
         "usage": [vars(u) for u in usage],
         "texts": measured,

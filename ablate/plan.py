@@ -5,34 +5,30 @@ What cannot run is refused here, with the sum that shows why; `ablate run` asks 
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any, Literal
-
-import torch
+from typing import Any
 
 from ablate import prepare, resolve
 from ablate.errors import StudyError
+from ablate.fit import disk, existing, refuse_disk, refuse_memory, where_it_fits
 from ablate.jobs import cores, jobs_of
 from ablate.model import ladder
+from ablate.predict import Elsewhere, Here, Machine, Scoring, family_tokens, job_seconds, machine_for, peak, prediction, tokens_of
 from ablate.report.effects import smallest_detectable_difference
-from ablate.speed import Speeds
 from ablate.study import grid, spec
-from ablate.study.quantities import format_count, format_seconds, parse_seconds
-from ablate.train import device, optim, schedule
+from ablate.study.quantities import parse_seconds
+from ablate.train import device, optim
 from ablate.workspace import Workspace
 
-BYTES_PER_PARAM = 16
-"""float32 weights, gradients and the two moments of AdamW."""
-PROCESS_BYTES = 700_000_000
-"""A Python process with torch and transformers loaded, measured."""
-ACTIVATIONS_PER_LAYER = 40
-"""float32 values kept for the backward pass, a token, a layer and a unit of width (attention maps come on top)."""
-
-
+AROUND_SECONDS = 20.0
+"""Of a whole study outside its jobs: the driver's start, the tokenizer, the benchmarks, the figures. Measured on the shipped one."""
+BUILD_SECONDS = 1.4e-6
+"""Core-seconds to write and tokenise a token of an embedded corpus. Measured (docs/performance.md)."""
+DRIVER_BYTES = 480_000_000
+"""Of the driver, beside its jobs. Measured."""
 SEED_SD, ITEM_SE = 0.08, 0.02
 """Assumed: s.d. over seeds of a paired difference, standard error of the items (about those of the shipped study)."""
 
@@ -53,6 +49,24 @@ class Size:
     flops: float
     memory: int
     hours: float | None
+    speed: str | None
+    """How its training speed is known; None where it is not."""
+    fits: tuple[str, ...]
+    """Where one device of some known GPU is too small: on how many of which it can be trained."""
+
+
+@dataclass(frozen=True)
+class RunPrice:
+    """One run, as if trained alone."""
+
+    run: str
+    params: int
+    tokens: int
+    seed: int
+    factors: dict[str, Any]
+    flops: float
+    memory_bytes: int
+    device_hours: float | None
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,10 @@ class Price:
     jobs: int
     slots: int
     device: str
+    assumption: str | None
+    """What the hours rest on where they were not measured."""
     sizes: tuple[Size, ...]
+    each: tuple[RunPrice, ...]
     tokens: dict[str, int]
     """Most tokens that any run reads of each source."""
     epochs: dict[str, float]
@@ -78,34 +95,41 @@ class Price:
     disk: int
     disk_here: int
     device_hours: float | None
+    """Of training, scoring and start-up. Where the MFU is assumed as a range: at its lower end."""
+    least_device_hours: float | None
+    """At the upper end of that range; else the same."""
     wall_seconds: float | None
     detectable: float
     seeds: int
 
 
-def price(study: spec.Study, space: Workspace) -> Price:
-    """The price of `study` here; StudyError where it cannot run as written."""
+def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lambda line: None) -> Price:
+    """The price of `study`; StudyError where it cannot run as written. `say` is told what is being measured."""
     runs = resolve.runs(study, space)
     prepare.check_evaluation(runs, study.evaluate)
-    speeds = Speeds(space, study.launch.device)
-    refuse(study, runs, space)
-    speeds.measure(runs)
-    slots, families = slots_of(study), grid.families(runs)
-    jobs = jobs_of(runs, slots)
-    seconds = [_job_seconds(job, speeds, study.launch.share) for job in jobs]
-    hours = None if any(s is None for s in seconds) else sum(s for s in seconds if s is not None) / 3600
-    here = shutil.disk_usage(_existing(space))
+    machine = machine_for(study, space)
+    refuse(study, runs, machine, space)
+    if isinstance(machine, Here):
+        machine.speeds.measure([run.recipe for run in runs], say)
+    slots, families = machine.slots, grid.families(runs)
+    jobs, scoring = jobs_of(runs, slots), Scoring(study.evaluate)
+    seconds = [job_seconds(job, machine, scoring, study.launch.share) for job in jobs]
+    hours = _hours(seconds)
+    trunks = {run.family for family in families if study.launch.share == "trunk" and len(family.runs) > 1 for run in family.runs}
     return Price(
-        study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots, device=speeds.name,
-        sizes=tuple(_size(study, [r for r in runs if r.params == p], speeds) for p in sorted({r.params for r in runs})),
-        tokens=_most_read(runs),
+        study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots,
+        device=machine.name, assumption=machine.assumption,
+        sizes=tuple(_size(study, [r for r in runs if r.params == p], machine, scoring) for p in sorted({r.params for r in runs})),
+        each=tuple(_run_price(run, machine, run.family in trunks) for run in runs),
+        tokens=most_read(runs),
         epochs=prepare.largest_epochs(runs, space, cores()),
         flops=sum(_family_flops(f.runs, study.launch.share) for f in families),
-        flops_alone=sum(_flops(r.recipe) * _tokens(r) for r in runs),
-        memory=slots * max(memory(r.recipe) for r in runs), memory_here=memory_here(study.launch.device),
-        disk=disk(study, runs), disk_here=here.free,
+        flops_alone=sum(_flops(r.recipe) * tokens_of(r) for r in runs),
+        memory=_together(runs, machine), memory_here=machine.memory_bytes,
+        disk=disk(study, runs, most_read(runs)), disk_here=shutil.disk_usage(existing(space)).free,
         device_hours=hours,
-        wall_seconds=None if hours is None else _wall([s for s in seconds if s is not None], slots),
+        least_device_hours=hours * machine.least / machine.most if isinstance(machine, Elsewhere) and hours is not None else hours,
+        wall_seconds=_wall(seconds, slots, prepare.tokens_to_build(runs, space)),
         detectable=smallest_detectable_difference(_groups(runs), len(study.seeds), SEED_SD, ITEM_SE), seeds=len(study.seeds),
     )  # fmt: skip
 
@@ -114,30 +138,20 @@ def refuse_bad_fit(study: spec.Study, space: Workspace) -> None:
     """What `run` asks before it starts: StudyError if what is missing of the study does not fit here."""
     missing = [run for run in resolve.runs(study, space) if not (space.run(run.digest) / "outcome.json").exists()]
     if missing:
-        refuse(study, missing, space)
+        refuse(study, missing, Here(study, space), space)
 
 
-def refuse(study: spec.Study, runs: Sequence[grid.Run], space: Workspace) -> None:
-    """StudyError if memory or disk cannot hold these runs, or the optimiser asked for does not work here."""
-    if study.train.optimizer.backend == "apex":
-        optim.backend_of("apex", device.pick(study.launch.device))
-    largest = max(runs, key=lambda r: memory(r.recipe))
-    need, have = memory(largest.recipe), memory_here(study.launch.device)
-    slots = slots_of(study)
-    if need * slots > have:
-        total = ladder.count(largest.recipe["model"]).total
-        raise StudyError(
-            f"a run of params {format_count(largest.params)} needs {_bytes(need)} of memory ({format_count(total)} parameters in all x "
-            f"{BYTES_PER_PARAM} bytes for weights, gradients and AdamW's moments, plus activations), {slots} at once need "
-            f"{_bytes(need * slots)}, and there is {_bytes(have)} here: "
-            "lower grid.params or launch.slots, or run it on a larger device"
-        )
-    free = shutil.disk_usage(_existing(space)).free
-    if disk(study, runs) > free:
-        raise StudyError(
-            f"the study needs about {_bytes(disk(study, runs))} of disk and {_bytes(free)} are free in {space.root.absolute()}: "
-            "free some space, or write keep_models: none"
-        )
+def refuse(study: spec.Study, runs: Sequence[grid.Run], machine: Machine, space: Workspace) -> None:
+    """StudyError if memory or disk cannot hold these runs, or the optimiser asked for does not work here.
+
+    Of a machine that is not here neither the disk nor what is installed is known.
+    """
+    one_each = {run.family: run for run in runs}.values()
+    refuse_memory(max(one_each, key=lambda r: peak(r.recipe, machine, False)), machine, _together(runs, machine))
+    if isinstance(machine, Here):
+        if study.train.optimizer.backend == "apex":
+            optim.backend_of("apex", device.pick(study.launch.device))
+        refuse_disk(disk(study, runs, most_read(runs)), space)
 
 
 def refuse_over_budget(price: Price, budget: str) -> None:
@@ -150,93 +164,8 @@ def refuse_over_budget(price: Price, budget: str) -> None:
         )
 
 
-def slots_of(study: spec.Study) -> int:
-    """Jobs at once: as asked; else one a GPU, or one a core (small models gain nothing from a second thread)."""
-    if study.launch.launcher == "inline":
-        return 1
-    if study.launch.slots != "auto":
-        return study.launch.slots
-    chosen = device.pick(study.launch.device)
-    return torch.cuda.device_count() if chosen.type == "cuda" else cores()
-
-
-def memory(recipe: dict[str, Any]) -> int:
-    """Bytes at the peak of one training process: parameters with their optimiser state, activations, logits, the process."""
-    model, seq_len = recipe["model"], recipe["data"]["seq_len"]
-    tokens = min(recipe["train"]["batch_tokens"], max(seq_len, 16_384))
-    layer = ACTIVATIONS_PER_LAYER * model["hidden_size"] + 2 * model["num_attention_heads"] * seq_len
-    activations = 4 * tokens * (model["num_hidden_layers"] * layer + 2 * model["vocab_size"])
-    return BYTES_PER_PARAM * ladder.count(model).total + int(activations) + PROCESS_BYTES
-
-
-def memory_here(wanted: Literal["auto", "cpu", "cuda"]) -> int:
-    """Bytes of the device's memory."""
-    chosen = device.pick(wanted)
-    if chosen.type == "cuda":
-        return int(torch.cuda.get_device_properties(chosen).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def disk(study: spec.Study, runs: Sequence[grid.Run]) -> int:
-    """Bytes at the peak: models, two generations of every trunk's checkpoint, token shards, answers."""
-    models = {r.digest: 4 * ladder.count(r.recipe["model"]).total for r in runs}
-    kept = 0 if study.keep_models == "none" else sum(models.values())  # best: the others go at the end
-    trunks = sum(24 * ladder.count(f.runs[0].recipe["model"]).total for f in grid.families(runs))
-    shards = 2 * sum(_most_read(runs).values()) * len(study.seeds)
-    return kept + trunks + shards + 500_000 * len(runs)
-
-
-def _size(study: spec.Study, runs: Sequence[grid.Run], speeds: Speeds) -> Size:
-    recipe = runs[0].recipe
-    counts = ladder.count(recipe["model"])
-    jobs = jobs_of(runs, 1)
-    seconds = [_job_seconds(job, speeds, study.launch.share) for job in jobs]
-    return Size(
-        params=runs[0].params, non_embedding=counts.non_embedding, total=counts.total,
-        width=recipe["model"]["hidden_size"], layers=recipe["model"]["num_hidden_layers"], runs=len(runs),
-        lr=recipe["train"]["lr"], batch_tokens=recipe["train"]["batch_tokens"], precision=recipe["train"]["precision"],
-        flops=sum(_family_flops(f.runs, study.launch.share) for f in grid.families(runs)), memory=memory(recipe),
-        hours=None if any(s is None for s in seconds) else sum(s for s in seconds if s is not None) / 3600,
-    )  # fmt: skip
-
-
-def _job_seconds(job: Sequence[grid.Family], speeds: Speeds, share: str) -> float | None:
-    total = speeds.setup_s()
-    for family in job:
-        recipe = family.runs[0].recipe
-        rate = speeds.tokens_per_s(recipe)
-        if rate is None:
-            return None
-        tokens = _family_tokens(family.runs, share)
-        scoring = speeds.score_s(recipe)
-        total += tokens / rate * (1.0 if scoring is not None else 1.2) + len(family.runs) * (scoring or 0.0)
-    return total
-
-
-def _family_tokens(runs: Sequence[grid.Run], share: str) -> int:
-    """Tokens trained for a family: one trunk and a branch a budget, or every run alone."""
-    train = runs[0].recipe["train"]
-    steps = [schedule.steps_of(r.tokens, train["batch_tokens"]) for r in runs]
-    if share == "none":
-        return sum(steps) * int(train["batch_tokens"])
-    forks = [schedule.fork_of(n, train["decay"]) for n in steps]
-    return (max(forks) + sum(steps) - sum(forks)) * int(train["batch_tokens"])
-
-
-def _family_flops(runs: Sequence[grid.Run], share: str) -> float:
-    return float(_family_tokens(runs, share) * _flops(runs[0].recipe))
-
-
-def _flops(recipe: dict[str, Any]) -> int:
-    return ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"])
-
-
-def _tokens(run: grid.Run) -> int:
-    batch = run.recipe["train"]["batch_tokens"]
-    return schedule.steps_of(run.tokens, batch) * int(batch)
-
-
-def _most_read(runs: Sequence[grid.Run]) -> dict[str, int]:
+def most_read(runs: Sequence[grid.Run]) -> dict[str, int]:
+    """Most tokens that any run reads of each source."""
     read: dict[str, int] = {}
     for run in runs:
         for role, share in run.recipe["data"]["shares"].items():
@@ -244,68 +173,57 @@ def _most_read(runs: Sequence[grid.Run]) -> dict[str, int]:
     return read
 
 
-def _groups(runs: Sequence[grid.Run]) -> int:
-    return len({(r.params, r.factors["synthetic_ratio"]) for r in runs})
-
-
-def _wall(seconds: Sequence[float], slots: int) -> float:
-    busy = [0.0] * slots
-    for job in sorted(seconds, reverse=True):
-        busy[busy.index(min(busy))] += job
-    return max(busy)
-
-
-def _existing(space: Workspace) -> str:
-    folder = space.root.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return str(folder)
-
-
-def _bytes(value: float) -> str:
-    return f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
-
-
 def as_json(price: Price) -> dict[str, Any]:
     """The price as plain values."""
     return asdict(price)
 
 
-def as_text(price: Price) -> str:
-    """The price for people."""
-    lines = [
-        f"{price.study}: {price.runs} runs in {price.families} families, {price.jobs} jobs, {price.slots} at once, on {price.device}",
-        "",
-        _row("params", "exact", "total", "shape", "runs", "lr", "batch", "precision", "FLOPs", "memory", "hours"),
-    ]
-    for s in price.sizes:
-        hours = "?" if s.hours is None else f"{s.hours:.3f}"
-        shape = f"{s.width}x{s.layers}"
-        counts = (format_count(s.params), f"{s.non_embedding:,}", f"{s.total:,}", shape, s.runs)
-        lines.append(_row(*counts, f"{s.lr:.3g}", f"{s.batch_tokens:,}", s.precision, f"{s.flops:.2e}", _bytes(s.memory), hours))
-    saved = 1 - price.flops / price.flops_alone
-    read = ", ".join(f"{role} {format_count(n)}{_epochs(price.epochs.get(role))}" for role, n in price.tokens.items())
-    time = (
-        "unknown"
-        if price.wall_seconds is None
-        else f"{price.device_hours:.2f} device-hours, about {format_seconds(price.wall_seconds)} from now"
-    )
-    lines += [
-        "",
-        f"FLOPs     {price.flops:.2e} (training alone would take {price.flops_alone:.2e}: sharing trunks saves {saved:.0%})",
-        f"tokens    most that one run reads of a source: {read}",
-        f"memory    {_bytes(price.memory)} with all slots busy, of {_bytes(price.memory_here)} here",
-        f"disk      {_bytes(price.disk)}, of {_bytes(price.disk_here)} free",
-        f"time      {time}",
-        f"detects   a difference in mean score of {price.detectable:.2f} between two cells (seeds: {price.seeds}, 80% power, 5% level)",
-    ]
-    return "\n".join(lines)
+def _size(study: spec.Study, runs: Sequence[grid.Run], machine: Machine, scoring: Scoring) -> Size:
+    recipe = runs[0].recipe
+    counts, rate = ladder.count(recipe["model"]), machine.rate(recipe)
+    return Size(
+        params=runs[0].params, non_embedding=counts.non_embedding, total=counts.total,
+        width=recipe["model"]["hidden_size"], layers=recipe["model"]["num_hidden_layers"], runs=len(runs),
+        lr=recipe["train"]["lr"], batch_tokens=recipe["train"]["batch_tokens"], precision=recipe["train"]["precision"],
+        flops=sum(_family_flops(f.runs, study.launch.share) for f in grid.families(runs)), memory=peak(recipe, machine, True),
+        hours=_hours([job_seconds(job, machine, scoring, study.launch.share) for job in jobs_of(runs, 1)]),
+        speed=None if rate is None else rate.how, fits=where_it_fits(recipe),
+    )  # fmt: skip
 
 
-def _epochs(epochs: float | None) -> str:
-    return "" if epochs is None else f" ({epochs:.2g} epochs)"
+def _run_price(run: grid.Run, machine: Machine, shares_trunk: bool) -> RunPrice:
+    predicted = prediction(run, machine, shares_trunk)
+    hours = None if predicted.seconds is None else predicted.seconds / 3600
+    flops = float(_flops(run.recipe) * tokens_of(run))
+    return RunPrice(run.digest, run.params, run.tokens, run.seed, run.factors, flops, predicted.memory_bytes, hours)
 
 
-def _row(*columns: object) -> str:
-    widths = (8, 10, 10, 8, 5, 8, 7, 9, 9, 8, 7)
-    return " ".join(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True))
+def _together(runs: Sequence[grid.Run], machine: Machine) -> int:
+    """Bytes with the largest runs in all slots: on one device each, or all in this machine's memory."""
+    largest = max(peak(run.recipe, machine, True) for run in {run.family: run for run in runs}.values())
+    return largest if machine.device_type == "cuda" else machine.slots * largest + DRIVER_BYTES
+
+
+def _hours(seconds: Sequence[float | None]) -> float | None:
+    known = [s for s in seconds if s is not None]
+    return sum(known) / 3600 if len(known) == len(seconds) else None
+
+
+def _wall(seconds: Sequence[float | None], slots: int, tokens: int) -> float | None:
+    """Seconds until all is done: the data first, then the jobs, the longest first, then the figures."""
+    busy = [0.0] * slots
+    for job in sorted((s for s in seconds if s is not None), reverse=True):
+        busy[busy.index(min(busy))] += job
+    return None if None in seconds else AROUND_SECONDS + tokens * BUILD_SECONDS / cores() + max(busy)
+
+
+def _family_flops(runs: Sequence[grid.Run], share: str) -> float:
+    return float(family_tokens(runs, share) * _flops(runs[0].recipe))
+
+
+def _flops(recipe: dict[str, Any]) -> int:
+    return ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"])
+
+
+def _groups(runs: Sequence[grid.Run]) -> int:
+    return len({(r.params, r.factors["synthetic_ratio"]) for r in runs})

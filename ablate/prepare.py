@@ -93,6 +93,11 @@ def _build(runs: Sequence[Run], wanted: Mapping[Stream, int], space: Workspace, 
             stream.build(tokens, space)
 
 
+def tokens_to_build(runs: Sequence[Run], space: Workspace) -> int:
+    """Tokens that `prepare` would have to write."""
+    return sum(tokens for stream, tokens in streams(runs, space).items() if not stream.is_built(tokens, space))
+
+
 def usage(run: Run, space: Workspace) -> list[mixture.Usage]:
     """What a run will have read of each source by its end; the sources must be prepared."""
     data = run.recipe["data"]

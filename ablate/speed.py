@@ -1,108 +1,231 @@
-"""How fast this machine trains a shape: measured once for a second or two, replaced by what real runs took, kept.
+"""How fast this machine trains and scores a shape: measured once, replaced by what real runs took, kept in runs/speed.json.
 
-Kept in runs/speed.json, so that a second `ablate plan` measures nothing.
+A measurement runs what jobs run, as many at once as jobs would, and leaves its kernels where jobs look for them: what
+it compiled, no job compiles again, and a second `ablate plan` measures nothing.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import math
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 
 from ablate.errors import RunError
+from ablate.launch.local import environment
 from ablate.model import ladder
-from ablate.study.grid import Run, digest
-from ablate.train.device import describe, pick
+from ablate.study.grid import digest
+from ablate.study.quantities import format_count
+from ablate.train.device import describe
 from ablate.workspace import Workspace, read_json, write_json
 
-LARGEST_MEASURED = 20_000_000
-"""Parameters; larger shapes are extrapolated at the FLOP/s of the largest measured one."""
+LARGEST_MEASURED = {"cpu": 20_000_000, "cuda": 500_000_000}
+"""Parameters in all; the speed of a larger shape is taken from its neighbours, or from launch.mfu."""
 MOST_MEASURED = 4
+FARTHEST = 30.0
+"""How many times dearer (FLOPs a token) than any known shape one may be for its speed to be taken from that one."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How jobs run here. All of it changes how fast they are."""
+
+    device: torch.device
+    compile: bool
+    slots: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Tokens of training a second and device, and how that is known."""
+
+    tokens_per_s: float
+    how: Literal["measured", "as a run took", "between others", "beyond others", "from the MFU"]
 
 
 class Speeds:
-    """Tokens a second (or seconds of scoring, or of start-up) by what they depend on, in one small file."""
+    """What is known of this machine under one setting, by shape; runs/speed.json keeps it."""
 
-    def __init__(self, space: Workspace, device: Literal["auto", "cpu", "cuda"]) -> None:
-        self.path: Path = space.runs / "speed.json"
-        self.device = pick(device)
-        self.name = describe(self.device)["device"]
-        self.kept: dict[str, dict[str, Any]] = read_json(self.path) or {}
+    def __init__(self, space: Workspace, setting: Setting) -> None:
+        self.setting = setting
+        self.name: str = describe(setting.device)["device"]
+        self._path, self._compiled = space.runs / "speed.json", space.compiled
+        self._kept: dict[str, dict[str, Any]] = read_json(self._path) or {}
+        self._machine = digest([self.name, str(torch.__version__), setting.compile, setting.slots])
 
-    def key(self, recipe: dict[str, Any]) -> str:
-        """Everything that speed depends on, and nothing else."""
-        train = recipe["train"]
-        return digest([self.name, recipe["model"], recipe["data"]["seq_len"], train["batch_tokens"], train["precision"]])
+    def measure(self, recipes: Sequence[dict[str, Any]], say: Callable[[str], None]) -> None:
+        """Measure shapes that nothing is known of, MOST_MEASURED at most; `say` is told what and why. RunError where that fails."""
+        largest = LARGEST_MEASURED[self.setting.device.type]
+        unknown = {self._key(r): r for r in sorted(recipes, key=_flops) if self._key(r) not in self._kept}
+        chosen = _spread([r for r in unknown.values() if ladder.count(r["model"]).total <= largest], MOST_MEASURED)
+        if not chosen:
+            return
+        sizes = ", ".join(format_count(r["params"]) for r in chosen)
+        say(f"measuring how fast this machine trains {sizes} params" + (" (compiling; runs reuse that)" if self.setting.compile else ""))
+        for recipe, figures in zip(chosen, measured(chosen, self.setting, self._compiled), strict=True):
+            self._keep(recipe, {**figures, "from": "measured"})
+        self.save()
 
-    def learn(self, recipe: dict[str, Any], tokens_per_s: float, score_seconds: float, setup_seconds: float) -> None:
-        """Keep what a real run took; the last one counts, for it is the most like the next."""
-        before = self.kept.get(self.key(recipe), {})
-        setup_seconds = max(setup_seconds, before.get("setup_s", 0.0))  # charged to the first run of a process only
-        row = {
-            "flops_per_s": tokens_per_s * _flops(recipe),
-            "tokens_per_s": tokens_per_s,
-            "score_s": score_seconds,
-            "setup_s": setup_seconds,
-            "from": "a run",
-        }
-        self.kept[self.key(recipe)] = row
+    def learn(self, recipe: dict[str, Any], figures: Mapping[str, float]) -> None:
+        """Keep what a real run took (tokens_per_s, read_tokens_per_s, setup_s, job_bytes); it counts more than a measurement."""
+        before = self._kept.get(self._key(recipe), {})
+        learnt = {**before, **figures, "from": "as a run took"}
+        learnt["job_bytes"] = max(before.get("job_bytes", 0), figures["job_bytes"])  # a job's peak is that of its last run
+        if "setup_s" in before:  # the first run of a process pays for loading or compiling, the next ones for nothing
+            learnt["setup_s"] = min((s for s in (before["setup_s"], figures["setup_s"]) if s > 1), default=before["setup_s"])
+        self._keep(recipe, learnt)
 
     def save(self) -> None:
         """Keep it on the disk."""
-        write_json(self.path, self.kept)
+        write_json(self._path, self._kept)
 
-    def measure(self, runs: Sequence[Run]) -> None:
-        """Measure shapes that nothing is known of, small ones first, at most MOST_MEASURED of them."""
-        unknown = {self.key(r.recipe): r.recipe for r in sorted(runs, key=lambda r: r.params) if self.key(r.recipe) not in self.kept}
-        small = [recipe for recipe in unknown.values() if ladder.count(recipe["model"]).total <= LARGEST_MEASURED]
-        chosen = _spread(small, MOST_MEASURED)
-        for recipe, rate in zip(chosen, _measured(chosen, self.device), strict=True):
-            self.kept[self.key(recipe)] = {"flops_per_s": rate * _flops(recipe), "tokens_per_s": rate, "from": "a measurement"}
-        if chosen:
-            self.save()
+    def rate(self, recipe: dict[str, Any]) -> Rate | None:
+        """Of this shape, or by the FLOP/s of its neighbours; None where nothing near is known."""
+        if row := self._kept.get(self._key(recipe)):
+            return Rate(float(row["tokens_per_s"]), row["from"])
+        flops, others = _flops(recipe), self._others()
+        if not others or flops > FARTHEST * others[-1]["flops_per_token"] or flops * FARTHEST < others[0]["flops_per_token"]:
+            return None
+        costs, speeds = ([math.log(row[key]) for row in others] for key in ("flops_per_token", "flops_per_s"))
+        inside = costs[0] <= math.log(flops) <= costs[-1]
+        speed = math.exp(float(np.interp(math.log(flops), costs, speeds)))
+        return Rate(speed / flops, "between others" if inside else "beyond others")
 
-    def tokens_per_s(self, recipe: dict[str, Any]) -> float | None:
-        """Of this shape, or by the FLOP/s of the fastest one known; None where nothing is known."""
-        if row := self.kept.get(self.key(recipe)):
-            return float(row["tokens_per_s"])
-        known = [float(row["flops_per_s"]) for row in self.kept.values()]
-        return max(known) / _flops(recipe) if known else None
+    def known(self, recipe: dict[str, Any], figure: str) -> float | None:
+        """A figure of this very shape: read_tokens_per_s, process_bytes, job_bytes, setup_s, compile_s."""
+        return self._kept.get(self._key(recipe), {}).get(figure)
 
-    def score_s(self, recipe: dict[str, Any]) -> float | None:
-        """Seconds to score one run of this shape, once one has been."""
-        return self.kept.get(self.key(recipe), {}).get("score_s")
+    def usual(self, figure: str) -> float | None:
+        """The middle one among all shapes of this machine; None where none has it."""
+        values = sorted(row[figure] for row in self._others() if figure in row)
+        return values[len(values) // 2] if values else None
 
-    def setup_s(self) -> float:
-        """Seconds a process takes before its first step, from real jobs; 15 until there was one."""
-        known = [row["setup_s"] for row in self.kept.values() if "setup_s" in row]
-        return max(known) if known else 15.0
+    def _others(self) -> list[dict[str, Any]]:
+        rows = (row for row in self._kept.values() if row.get("machine") == self._machine)
+        return sorted(rows, key=lambda row: float(row["flops_per_token"]))
+
+    def _keep(self, recipe: dict[str, Any], figures: Mapping[str, Any]) -> None:
+        flops = _flops(recipe)
+        own = {"machine": self._machine, "flops_per_token": flops, "flops_per_s": figures["tokens_per_s"] * flops}
+        self._kept[self._key(recipe)] = {**figures, **own}
+
+    def _key(self, recipe: dict[str, Any]) -> str:
+        train, seq_len = recipe["train"], recipe["data"]["seq_len"]
+        return digest([self._machine, recipe["model"], seq_len, train["batch_tokens"], train["precision"], train["optimizer"]["name"]])
+
+
+def measured(recipes: Sequence[dict[str, Any]], setting: Setting, compiled: Path) -> list[dict[str, float]]:
+    """Of each shape: tokens_per_s, read_tokens_per_s, start_s, compile_s, setup_s (kernels in the cache) and process_bytes.
+
+    First the shapes compile, different ones at once, as jobs start; then each is timed by as many processes at the same moment
+    as there are slots. At least one of them has found its kernels in the cache, as jobs will: its memory and start count.
+    """
+    with ExitStack() as stack:
+
+        def start(recipe: dict[str, Any]) -> _Process:
+            return stack.enter_context(_Process(recipe, setting, compiled))
+
+        first: list[_Process] = []
+        for chunk in _chunks(recipes, setting.slots):
+            started = [start(recipe) for recipe in chunk]
+            first += [process for process in started if process.is_ready()]
+        return [
+            _timed(process, [start(recipe) for _ in range(max(int(setting.compile), setting.slots - 1))], setting.slots)
+            for recipe, process in zip(recipes, first, strict=True)
+        ]
+
+
+def _timed(first: _Process, others: Sequence[_Process], slots: int) -> dict[str, float]:
+    for process in others:
+        process.is_ready()
+    together = [first, *others][-slots:]
+    for process in together:
+        process.go()
+    figures = [process.figures() for process in together]
+    for process in (first, *others):
+        process.close()
+    warm = together[-1]
+    rates = {key: sum(f[key] for f in figures) / len(figures) for key in ("tokens_per_s", "read_tokens_per_s")}
+    return {
+        **rates, "process_bytes": figures[-1]["process_bytes"],
+        "start_s": warm.start_seconds, "setup_s": warm.setup_seconds, "compile_s": first.setup_seconds,
+    }  # fmt: skip
+
+
+class _Process:
+    """`python -m ablate.measure` with one shape, in the environment of a job."""
+
+    def __init__(self, recipe: dict[str, Any], setting: Setting, compiled: Path) -> None:
+        self._began = time.perf_counter()
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ablate.measure", setting.device.type, "compile" if setting.compile else "plain"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment(1, compiled),
+        )  # fmt: skip
+        self._tell(json.dumps(recipe))
+
+    def __enter__(self) -> _Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def is_ready(self) -> bool:
+        """Wait until it has built and compiled; RunError where it cannot."""
+        self.setup_seconds = float(self._hear()["ready"])
+        self.start_seconds = time.perf_counter() - self._began - self.setup_seconds
+        return True
+
+    def go(self) -> None:
+        self._tell("go")
+
+    def figures(self) -> dict[str, float]:
+        return {key: float(value) for key, value in self._hear().items()}
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died, and `_hear` says why
+
+    def _hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        if line := self._process.stdout.readline():
+            return dict(json.loads(line))
+        self._log.seek(0)
+        last = (self._log.read().strip().splitlines() or [f"it ended with status {self._process.wait()}"])[-1]
+        raise RunError(f"measuring the speed of this machine failed: {last}")
 
 
 def _flops(recipe: dict[str, Any]) -> int:
     return ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"])
 
 
-def _spread(recipes: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+def _chunks(values: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [values[i : i + size] for i in range(0, len(values), size)]
+
+
+def _spread(values: Sequence[T], most: int) -> list[T]:
     """At most `most` of them, evenly spaced, first and last included."""
-    if len(recipes) <= most:
-        return recipes
-    return [recipes[round(i * (len(recipes) - 1) / (most - 1))] for i in range(most)]
-
-
-def _measured(recipes: list[dict[str, Any]], device: torch.device) -> list[float]:
-    """In a process of its own on one thread, as jobs have, so that the driver need not load the modelling code."""
-    if not recipes:
-        return []
-    process = subprocess.run(
-        [sys.executable, "-m", "ablate.measure", device.type],
-        input=json.dumps(recipes), capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    if process.returncode:
-        raise RunError(f"measuring the speed of this machine failed: {process.stderr.strip().splitlines()[-1:]}")
-    return [float(rate) for rate in json.loads(process.stdout)]
+    if len(values) <= most:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -15,8 +14,8 @@ from ablate.jobs import cores
 from ablate.launch.base import Launcher, hold
 from ablate.launch.inline import InlineLauncher
 from ablate.launch.local import LocalLauncher
+from ablate.predict import compiles, slots_of
 from ablate.report import claims, frames, plots, sentences
-from ablate.speed import Speeds
 from ablate.store.store import Store
 from ablate.study import grid, spec
 from ablate.study.load import load
@@ -35,14 +34,12 @@ def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path,
     display = Display(Console(highlight=False, soft_wrap=True), space)
     asked = drive.Order(
         study=study, file=str(path), profile=profile, space=space, launcher=_launcher(study, space), device=chosen.type,
-        compile=device.can_compile() if study.launch.compile == "auto" else study.launch.compile, processes=cores(),
+        compile=compiles(study), processes=cores(),
     )  # fmt: skip
     try:
         result = drive.drive(asked, display)
     finally:
         display.stop()
-    if result.trained:
-        _learn(result, space, study)
     _report(display.console, space, study.name)
     for digest, error in result.failed.items():
         display.console.print(f"failed: run {digest}: {error}")
@@ -75,20 +72,9 @@ def ingest(space: Workspace) -> str:
 def _launcher(study: spec.Study, space: Workspace) -> Launcher:
     if study.launch.launcher == "inline":
         return InlineLauncher()
-    slots = plan.slots_of(study)
+    slots = slots_of(study)
     gpus = slots if device.pick(study.launch.device).type == "cuda" else 0
     return LocalLauncher(slots, threads=max(1, cores() // slots), compiled=space.compiled, gpus=gpus)
-
-
-def _learn(result: drive.Result, space: Workspace, study: spec.Study) -> None:
-    """What the runs really took makes the next plan better."""
-    speeds = Speeds(space, study.launch.device)
-    for run in result.runs:
-        outcome: dict[str, Any] | None = read_json(space.run(run.digest) / "outcome.json")
-        if outcome and outcome["status"] == "done":
-            train = outcome["train"]
-            speeds.learn(run.recipe, train["tokens"] / train["train_seconds"], train["score_seconds"], train["setup_seconds"])
-    speeds.save()
 
 
 def _report(console: Console, space: Workspace, name: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.store.store import Store
 from tests.studies import TINY, ablate, numbers, start, write
 
 PAIRS = "".join(f'{{"sentence_good": "the cat {i} sleeps", "sentence_bad": "the cat {i} sleep", "UID": "agreement"}}\n' for i in range(20))
@@ -63,6 +64,16 @@ def test_a_study_runs_to_its_end(undisturbed: Path) -> None:
     assert {p.suffix for p in plots.iterdir()} == {".png", ".svg", ".csv"}
 
 
+def test_what_was_predicted_stands_beside_what_was(undisturbed: Path) -> None:
+    columns = "predicted_memory_bytes, peak_memory_bytes, predicted_device_hours from results order by started"
+    _, rows = Store.read_only(undisturbed / "results.db").query(f"select {columns}")
+    for predicted, actual, _ in rows:
+        assert actual == pytest.approx(predicted, rel=0.25)  # eager, which holds less than the compiled jobs that the sum is for
+    known = json.loads((undisturbed / "runs" / "speed.json").read_text())
+    assert [row["from"] for row in known.values()] == ["as a run took"]
+    assert max(actual for _, actual, _ in rows) == next(iter(known.values()))["job_bytes"]
+
+
 def test_the_same_command_again_changes_nothing(undisturbed: Path) -> None:
     before = numbers(undisturbed)
     stamps = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*.safetensors")}
@@ -83,6 +94,8 @@ def test_a_level_and_a_benchmark_more_retrain_nothing(undisturbed: Path, tmp_pat
     assert "6 runs: 4 done, 2 to go" in ablate("run", "tiny.yaml", cwd=folder)
     after = {row[0]: row for row in numbers(folder)[:6]}
     assert {digest: after[digest] for digest in before} == before
+    predicted = "select sum(predicted_device_hours > 0), sum(predicted_device_hours is null), count(*) from results"
+    assert ablate("query", predicted, "--format", "csv", cwd=folder).splitlines()[1] == "2,4,6"  # the first ones met an unknown machine
 
     (folder / "pairs.jsonl").write_text(PAIRS)
     (folder / "extra.txt").write_text("The cat sat on the mat and the dog saw it.\n" * 50)
@@ -92,6 +105,7 @@ def test_a_level_and_a_benchmark_more_retrain_nothing(undisturbed: Path, tmp_pat
     assert {p: p.read_bytes() for p in weights} == weights
     counts = "select (select count(*) from scores where benchmark = 'pairs'), (select count(*) from text_losses where text = 'extra')"
     assert ablate("query", counts, "--format", "csv", cwd=folder).splitlines()[1] == "4,4"
+    assert ablate("query", predicted, "--format", "csv", cwd=folder).splitlines()[1] == ",4,4", "nothing is predicted afterwards"
     assert "nothing to train" in ablate("run", "tiny.yaml", "grid.tokens=[60k, 120k]", *more, cwd=folder)
 
 

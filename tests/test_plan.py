@@ -8,18 +8,33 @@ from pathlib import Path
 
 import pytest
 
-from ablate import plan
+from ablate import plan, resolve
 from ablate.errors import StudyError
 from ablate.model import ladder
+from ablate.plan_text import as_text
+from ablate.predict import START_SECONDS, Here, Scoring
+from ablate.study import spec
 from ablate.study.load import load
 from ablate.workspace import Workspace
 from tests.studies import TINY, ablate, write
+
+SAID: list[str] = []
 
 
 @pytest.fixture(scope="module")
 def price(tmp_path_factory: pytest.TempPathFactory) -> plan.Price:
     folder = tmp_path_factory.mktemp("plan")
-    return plan.price(load(write(folder)), Workspace(folder))
+    return plan.price(load(write(folder), None, ["launch.slots=1"]), Workspace(folder), SAID.append)
+
+
+def known(folder: Path, study: spec.Study, **figures: float) -> Workspace:
+    """A workspace in which the speed of every shape of the study is known, so that nothing is measured."""
+    space = Workspace(folder)
+    speeds = Here(study, space).speeds
+    for run in resolve.runs(study, space):
+        speeds.learn(run.recipe, {"tokens_per_s": 1000.0, "read_tokens_per_s": 4000.0, "setup_s": 5.0, "job_bytes": 6e8, **figures})
+    speeds.save()
+    return space
 
 
 def test_sharing_saves_what_the_arithmetic_says(price: plan.Price) -> None:
@@ -33,14 +48,20 @@ def test_flops_are_those_of_the_ladder(price: plan.Price) -> None:
     assert price.flops_alone == steps * 512 * ladder.flops_per_token(shape, 64)
 
 
-def test_a_measurement_is_kept(price: plan.Price, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_measurement_is_said_kept_and_not_made_again(price: plan.Price, tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert SAID == ["measuring how fast this machine trains 0.05M params"]
     assert price.device_hours is not None and price.device_hours > 0
-    kept = json.loads(next(tmp_path_factory.getbasetemp().glob("plan*/runs/speed.json")).read_text())
-    assert [row["from"] for row in kept.values()] == ["a measurement"]
+    file = next(tmp_path_factory.getbasetemp().glob("plan*/runs/speed.json"))
+    (row,) = json.loads(file.read_text()).values()
+    assert row["from"] == "measured" and min(row[key] for key in ("tokens_per_s", "read_tokens_per_s", "start_s", "setup_s")) > 0
+    study = load(file.parents[1] / "tiny.yaml", None, ["launch.slots=1"])
+    again = plan.price(study, Workspace(file.parents[1]), lambda line: pytest.fail(line))
+    assert (again.device_hours, again.sizes) == (price.device_hours, price.sizes)
 
 
 def test_share_none_costs_more(tmp_path: Path, price: plan.Price) -> None:
-    alone = plan.price(load(write(tmp_path), None, ["launch.share=none"]), Workspace(tmp_path))
+    study = load(write(tmp_path), None, ["launch.share=none"])
+    alone = plan.price(study, known(tmp_path, study))
     assert alone.flops == alone.flops_alone == price.flops_alone
 
 
@@ -60,13 +81,80 @@ def test_epochs_of_a_source_that_ends(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").write_text(rows)
     text = TINY.replace("builtin:textbook", f"{{files: {tmp_path}/a.jsonl}}").replace("builtin:web", f"{{files: {tmp_path}/b.jsonl}}")
     study = load(write(tmp_path, text.replace("train_bpe: 512", "train_bpe: 300")), None, ["data.max_epochs=100"])
-    price = plan.price(study, Workspace(tmp_path))
+    space = known(tmp_path, study)
+    price = plan.price(study, space)
     assert set(price.epochs) == {"synthetic", "web"} and all(0 < e < 100 for e in price.epochs.values())
     with pytest.raises(StudyError, match=r"epochs, more than data.max_epochs 0.01"):
-        plan.price(load(tmp_path / "tiny.yaml", None, ["data.max_epochs=0.01"]), Workspace(tmp_path))
+        plan.price(load(tmp_path / "tiny.yaml", None, ["data.max_epochs=0.01"]), space)
 
 
 def test_the_sum_behind_a_refusal(tmp_path: Path) -> None:
     study = load(write(tmp_path), None, ["grid.params=[7B]", "grid.tokens=[1B]", "train.batch_tokens=1048576"])
-    with pytest.raises(StudyError, match=r"7B needs .* GB of memory .* x 16 bytes"):
+    with pytest.raises(
+        StudyError, match=r"7B needs .* GB of memory \(.* GB parameters \+ .* GB optimizer .*\), .* it fits on .*2 x .*H100"
+    ):
         plan.price(study, Workspace(tmp_path))
+
+
+def test_the_price_of_a_run_is_its_tokens_at_the_known_rate(tmp_path: Path) -> None:
+    study = load(write(tmp_path))
+    price = plan.price(study, known(tmp_path, study, tokens_per_s=512.0))
+    assert [run.device_hours for run in price.each] == [pytest.approx(steps / 3600) for steps in (117, 117, 234, 234)]
+    assert {run.memory_bytes for run in price.each} == {600_000_000}
+    trunks = 2 * (187 + 47 + 117 - 93)  # fork of 234 steps, both decays: one trunk and two branches, twice
+    read = 2 * sum(Scoring(study.evaluate).tokens(run, fresh) for run, fresh in zip(resolve.runs(study, Workspace(tmp_path)), (False, True), strict=False))
+    assert price.device_hours == pytest.approx((trunks + read / 4000 + 2 * START_SECONDS) / 3600, rel=1e-3)
+    assert price.wall_seconds is not None and price.wall_seconds > price.device_hours * 3600 / 2
+
+
+def test_the_text_has_a_line_for_each_size_and_budget(tmp_path: Path) -> None:
+    study = load(write(tmp_path))
+    lines = as_text(plan.price(study, known(tmp_path, study))).splitlines()
+    assert [line.split() for line in lines if line.startswith(" ")][1:] == [
+        [
+            "0.05M",
+            "50,368",
+            "83,136",
+            "64x1",
+            "4",
+            "0.004",
+            "512",
+            lines[3].split()[7],
+            "1.45e+11",
+            lines[3].split()[9],
+            "as",
+            "a",
+            "run",
+            "took",
+        ],
+        ["params", "tokens", "runs", "FLOPs", "a", "run", "memory", "hours", "a", "run", "alone"],
+        ["0.05M", "0.06M", "2", "3.28e+10", "600", "MB", "0.017"],
+        ["0.05M", "0.12M", "2", "6.57e+10", "600", "MB", "0.033"],
+    ]
+
+
+SEVEN = ["grid.params=[7B]", "grid.tokens=[1T]", "train.batch_tokens=4194304", "data.seq_len=2048", "data.tokenizer.train_bpe=32000",
+         "train.precision=bfloat16", "launch.gpu=A100-80GB"]  # fmt: skip
+
+
+def test_a_gpu_that_is_not_here_is_priced_at_the_stated_mfu(tmp_path: Path) -> None:
+    study = load(write(tmp_path), None, [*SEVEN, "launch.gpu=H200", "launch.mfu=0.5", "grid.synthetic_ratio=[0]"])
+    price = plan.price(study, Workspace(tmp_path))
+    flops = ladder.flops_per_token(ladder.shape(7_000_000_000, 32_000, 2048, True), 2048)
+    (run,) = price.each
+    assert run.device_hours == pytest.approx(1e12 * flops / (0.5 * 989.4e12) / 3600, rel=1e-3)
+    assert price.device_hours == price.least_device_hours == pytest.approx(run.device_hours, rel=1e-3)
+    assert price.device == "H200" and price.assumption is not None and "989 TFLOP/s at an MFU of 50% (launch.mfu)" in price.assumption
+    assert not (tmp_path / "runs" / "speed.json").exists(), "nothing is measured for a GPU that is not here"
+
+
+def test_an_assumed_mfu_is_a_range_and_says_so(tmp_path: Path) -> None:
+    study = load(write(tmp_path), None, ["launch.gpu=H100"])
+    price = plan.price(study, Workspace(tmp_path))
+    assert price.assumption is not None and "30% to 50% (assumed: state launch.mfu)" in as_text(price)
+    assert price.device_hours is not None and price.least_device_hours == pytest.approx(price.device_hours * 0.3 / 0.5)
+
+
+def test_a_gpu_that_is_too_small_is_refused_with_the_sum(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"7B needs .* there is 80.0 GB on A100-80GB: .* it fits on .*2 x A100-80GB or H100"):
+        plan.price(load(write(tmp_path), None, SEVEN), Workspace(tmp_path))

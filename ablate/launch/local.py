@@ -11,6 +11,14 @@ from pathlib import Path
 from ablate.launch.base import Handle, sign, take
 
 
+def environment(threads: int, compiled: Path) -> dict[str, str]:
+    """That of a worker: its threads, and where kernels are kept. Who measures a job's speed must run in the same."""
+    env = dict(os.environ)
+    env.update(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_COMPILE_THREADS="1")
+    env.update(TORCHINDUCTOR_CACHE_DIR=str(compiled.absolute()))
+    return env
+
+
 class LocalJob:
     """A worker process of ours."""
 
@@ -66,9 +74,7 @@ class LocalLauncher:
         return job
 
     def _environment(self, slot: int) -> dict[str, str]:
-        env = dict(os.environ)
-        env.update(OMP_NUM_THREADS=str(self.threads), TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_COMPILE_THREADS="1")
-        env.update(TORCHINDUCTOR_CACHE_DIR=str(self.compiled.absolute()))
+        env = environment(self.threads, self.compiled)
         if self.gpus:
             visible = env.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(self.gpus)))).split(",")
             env["CUDA_VISIBLE_DEVICES"] = visible[slot % len(visible)]

@@ -76,3 +76,8 @@ def format_seconds(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+
+
+def format_bytes(value: float) -> str:
+    """2_300_000_000 → `2.3 GB`; below 1 GB in MB."""
+    return f"{value / 1e9:,.1f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"

@@ -1,0 +1,82 @@
+"""A plan for people."""
+
+from __future__ import annotations
+
+from ablate.plan import Price, RunPrice, Size
+from ablate.study.quantities import format_bytes, format_count, format_seconds
+
+MOST_ROWS = 30
+"""Of the table of runs; `--format json` has every run."""
+
+
+def as_text(price: Price) -> str:
+    """The price: sizes, runs, and the whole."""
+    return "\n".join([
+        f"{price.study}: {price.runs} runs in {price.families} families, {price.jobs} jobs, {price.slots} at once, on {price.device}",
+        "",
+        _row(_SIZE, "params", "exact", "total", "shape", "runs", "lr", "batch", "precision", "FLOPs", "hours", "speed"),
+        *(_size(size) for size in price.sizes),
+        "",
+        *_each(price.each),
+        "",
+        *_whole(price),
+    ])  # fmt: skip
+
+
+_SIZE = (8, 14, 14, 8, 5, 8, 9, 9, 9, 9, 14)
+_EACH = (8, 8, 5, 13, 10, 18)
+
+
+def _size(s: Size) -> str:
+    counts = (format_count(s.params), f"{s.non_embedding:,}", f"{s.total:,}", f"{s.width}x{s.layers}", s.runs)
+    return _row(
+        _SIZE, *counts, f"{s.lr:.3g}", f"{s.batch_tokens:,}", s.precision, f"{s.flops:.2e}", _hours(s.hours), s.speed or "not known"
+    )
+
+
+def _each(each: tuple[RunPrice, ...]) -> list[str]:
+    """One line a size and budget: what each of its runs takes alone, the dearest where they differ."""
+    cells: dict[tuple[int, int], list[RunPrice]] = {}
+    for run in each:
+        cells.setdefault((run.params, run.tokens), []).append(run)
+    lines = [_row(_EACH, "params", "tokens", "runs", "FLOPs a run", "memory", "hours a run alone")]
+    for (params, tokens), runs in sorted(cells.items())[:MOST_ROWS]:
+        dearest = max(runs, key=lambda run: (run.device_hours or 0.0, run.memory_bytes))
+        numbers = (f"{dearest.flops:.2e}", format_bytes(dearest.memory_bytes), _hours(dearest.device_hours))
+        lines.append(_row(_EACH, format_count(params), format_count(tokens), len(runs), *numbers))
+    left = len(cells) - MOST_ROWS
+    return lines + ([f"  and {left} more sizes and budgets: --format json has every run"] if left > 0 else [])
+
+
+def _whole(price: Price) -> list[str]:
+    saved = 1 - price.flops / price.flops_alone
+    read = ", ".join(f"{role} {format_count(n)}{_epochs(price.epochs.get(role))}" for role, n in price.tokens.items())
+    return [
+        f"FLOPs     {price.flops:.2e} (training alone would take {price.flops_alone:.2e}: sharing trunks saves {saved:.0%})",
+        f"tokens    most that one run reads of a source: {read}",
+        f"memory    {format_bytes(price.memory)} with all slots busy, of {format_bytes(price.memory_here)} there",
+        *(f"fits      {format_count(s.params)} on {'; '.join(s.fits)}" for s in price.sizes if s.fits),
+        f"disk      {format_bytes(price.disk)}, of {format_bytes(price.disk_here)} free here",
+        f"time      {_time(price)}" + (f", at {price.assumption}" if price.assumption else ""),
+        f"detects   a difference in mean score of {price.detectable:.2f} between two cells (seeds: {price.seeds}, 80% power, 5% level)",
+    ]
+
+
+def _time(price: Price) -> str:
+    if price.device_hours is None or price.least_device_hours is None or price.wall_seconds is None:
+        return "not known: too far from any shape whose speed is known; name a GPU in launch.gpu and its MFU in launch.mfu"
+    least = f"{_hours(price.least_device_hours)} to " if price.least_device_hours < price.device_hours else ""
+    whole = f"about {format_seconds(price.wall_seconds)} from start to figures"
+    return f"{least}{_hours(price.device_hours)} device-hours, {whole}"
+
+
+def _hours(hours: float | None) -> str:
+    return "?" if hours is None else f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}" if hours >= 1 else f"{hours:.3f}"
+
+
+def _epochs(epochs: float | None) -> str:
+    return "" if epochs is None else f" ({epochs:.2g} epochs)"
+
+
+def _row(widths: tuple[int, ...], *columns: object) -> str:
+    return " ".join(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True))

@@ -1,0 +1,247 @@
+"""What a run will take, before it starts: device-seconds and memory, from what is known of this machine or from a stated MFU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ablate.jobs import cores
+from ablate.model import ladder
+from ablate.model.gpus import GPUS
+from ablate.model.memory import RESERVED, Memory, memory, micro_batch
+from ablate.scored import HELD_OUT_BYTES, Wanted
+from ablate.speed import Rate, Setting, Speeds
+from ablate.study import grid, spec
+from ablate.train import device, schedule
+from ablate.workspace import Workspace
+
+PROCESS_BYTES = 535_000_000
+"""Of a job on a CPU beside what its shape asks for: Python, torch, transformers, the compiler, tokenised benchmarks. Measured on
+jobs of 1M and 5M parameters: 541 and 554 MB where they compiled, 30 MB less where the kernels were in the cache."""
+SCORING_BYTES = 17_000_000
+"""Of those, what the measurement of a shape does not hold. Measured on the same jobs."""
+STATE_BYTES = 12
+"""A parameter: weights and moments, read whole when a second budget starts from the trunk."""
+START_SECONDS = 15.0
+"""Of a process before its first step, until one was measured."""
+READ_TO_TRAIN = 2.0
+"""Tokens read while one is trained on, until both were measured."""
+BYTES_PER_TOKEN = 2.6
+"""Of benchmarks and held-out texts with a vocabulary of 1,024, measured; with a larger one they have fewer tokens."""
+ASSUMED_MFU = (0.3, 0.5)
+"""What public stacks reach on A100 and H100 at sizes from 1B to 7B; a plan that rests on it says so."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one run."""
+
+    seconds: float | None
+    """Device-seconds of training, were it trained alone (`runs.train_seconds`); None where nothing is known."""
+    memory_bytes: int
+    """Peak of its job, on each device."""
+
+
+class Machine(Protocol):
+    """Where runs are predicted for. Rates are of one device."""
+
+    name: str
+    device_type: str
+    slots: int
+    memory_bytes: int
+    """Of one device."""
+    assumption: str | None
+    """What rates rest on where nothing was measured."""
+
+    def rate(self, recipe: dict[str, Any]) -> Rate | None:
+        """Tokens of training a second; None where nothing is known."""
+
+    def reading(self, recipe: dict[str, Any]) -> float | None:
+        """Tokens scored a second."""
+
+    def setup_seconds(self, recipe: dict[str, Any]) -> float:
+        """Of a process, before its first step."""
+
+    def job_bytes(self, recipe: dict[str, Any]) -> int | None:
+        """Peak of a job of this shape, as one has had it."""
+
+    def process_bytes(self, recipe: dict[str, Any]) -> int | None:
+        """Peak of a process that trained this shape and did nothing else."""
+
+
+class Here:
+    """This machine."""
+
+    assumption: str | None = None
+
+    def __init__(self, study: spec.Study, space: Workspace) -> None:
+        chosen = device.pick(study.launch.device)
+        self.slots, self.device_type, self.memory_bytes = slots_of(study), chosen.type, memory_of(chosen)
+        self.speeds = Speeds(space, Setting(chosen, compiles(study), self.slots))
+        self.name = self.speeds.name
+
+    def rate(self, recipe: dict[str, Any]) -> Rate | None:
+        return self.speeds.rate(recipe)
+
+    def reading(self, recipe: dict[str, Any]) -> float | None:
+        known, rate = self.speeds.known(recipe, "read_tokens_per_s"), self.rate(recipe)
+        return READ_TO_TRAIN * rate.tokens_per_s if known is None and rate is not None else known
+
+    def setup_seconds(self, recipe: dict[str, Any]) -> float:
+        start = self.speeds.usual("start_s")
+        setup = self.speeds.known(recipe, "setup_s") or self.speeds.usual("setup_s")
+        return START_SECONDS if start is None or setup is None else start + setup
+
+    def job_bytes(self, recipe: dict[str, Any]) -> int | None:
+        return _whole(self.speeds.known(recipe, "job_bytes"))
+
+    def process_bytes(self, recipe: dict[str, Any]) -> int | None:
+        return _whole(self.speeds.known(recipe, "process_bytes"))
+
+
+class Elsewhere:
+    """A GPU that is not here: its peak times an MFU, stated in launch.mfu or assumed. Start-up is left out."""
+
+    device_type = "cuda"
+
+    def __init__(self, word: spec.Gpu, mfu: float | None, slots: int) -> None:
+        gpu = GPUS[word]
+        self.least, self.most = (mfu, mfu) if mfu else ASSUMED_MFU
+        share = f"{mfu:.0%} (launch.mfu)" if mfu else f"{self.least:.0%} to {self.most:.0%} (assumed: state launch.mfu)"
+        self.assumption: str | None = f"{gpu.peak_flops / 1e12:.0f} TFLOP/s at an MFU of {share}; nothing was measured on it"
+        self.name: str = word
+        self.slots, self.memory_bytes, self._peak = slots, gpu.bytes, gpu.peak_flops
+
+    def rate(self, recipe: dict[str, Any]) -> Rate | None:
+        return Rate(self._peak * self.least / ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"]), "from the MFU")
+
+    def reading(self, recipe: dict[str, Any]) -> float | None:
+        rate = self.rate(recipe)  # a forward pass is a third of a step
+        return 3 * rate.tokens_per_s if rate else None
+
+    def setup_seconds(self, recipe: dict[str, Any]) -> float:
+        return 0.0
+
+    def job_bytes(self, recipe: dict[str, Any]) -> int | None:
+        return None
+
+    def process_bytes(self, recipe: dict[str, Any]) -> int | None:
+        return None
+
+
+def machine_for(study: spec.Study, space: Workspace) -> Machine:
+    """The GPU that launch.gpu names, unless that is the device here; else the device here. StudyError where there is no such device."""
+    word = study.launch.gpu
+    if word is not None and not (torch.cuda.is_available() and device.describe(device.pick("cuda"))["device"] in GPUS[word].reported):
+        return Elsewhere(word, study.launch.mfu, 1 if study.launch.slots == "auto" else study.launch.slots)
+    return Here(study, space)
+
+
+def slots_of(study: spec.Study) -> int:
+    """Jobs at once: as asked; else one a GPU, or one a core (small models gain nothing from a second thread)."""
+    if study.launch.launcher == "inline":
+        return 1
+    if study.launch.slots != "auto":
+        return study.launch.slots
+    return torch.cuda.device_count() if device.pick(study.launch.device).type == "cuda" else cores()
+
+
+def compiles(study: spec.Study) -> bool:
+    """Whether jobs compile here."""
+    return device.can_compile() if study.launch.compile == "auto" else study.launch.compile
+
+
+def memory_of(chosen: torch.device) -> int:
+    """Bytes of the device's memory; on a CPU what this process, its container included, may use."""
+    if chosen.type == "cuda":
+        return int(torch.cuda.get_device_properties(chosen).total_memory)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no such file, or the word "max"
+        there = min(there, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
+    return there
+
+
+def prediction(run: grid.Run, machine: Machine, shares_trunk: bool) -> Prediction:
+    """Of one run; `shares_trunk`: whether its job carries more budgets than one from a trunk."""
+    rate = machine.rate(run.recipe)
+    return Prediction(None if rate is None else tokens_of(run) / rate.tokens_per_s, peak(run.recipe, machine, shares_trunk))
+
+
+def peak(recipe: dict[str, Any], machine: Machine, shares_trunk: bool) -> int:
+    """Bytes at the peak of a job of this shape, on each device."""
+    if job := machine.job_bytes(recipe):
+        return job
+    if machine.device_type == "cuda":
+        return parts(recipe, machine).total
+    process = machine.process_bytes(recipe)
+    alone = PROCESS_BYTES + parts(recipe, machine).total if process is None else process + SCORING_BYTES
+    return alone + (STATE_BYTES * ladder.count(recipe["model"]).total if shares_trunk else 0)
+
+
+def parts(recipe: dict[str, Any], machine: Machine) -> Memory:
+    """What the shape asks for on one device, by what it is for."""
+    model, train, seq_len = recipe["model"], recipe["train"], recipe["data"]["seq_len"]
+    cpu = machine.device_type == "cpu"
+    sequences = micro_batch(model, train, seq_len, machine.device_type)
+    while True:
+        held = memory(model, train, seq_len, sequences, maps=cpu)
+        if cpu or sequences == 1 or held.total + RESERVED <= machine.memory_bytes:
+            return held
+        sequences //= 2  # as the engine does when memory runs out
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def tokens_of(run: grid.Run) -> int:
+    """Trained on by a run alone: its budget in whole batches."""
+    batch = int(run.recipe["train"]["batch_tokens"])
+    return schedule.steps_of(run.tokens, batch) * batch
+
+
+def family_tokens(runs: Sequence[grid.Run], share: str) -> int:
+    """Trained on for a family: one trunk and a branch a budget, or every run alone."""
+    if share == "none":
+        return sum(tokens_of(run) for run in runs)
+    train = runs[0].recipe["train"]
+    steps = [schedule.steps_of(r.tokens, train["batch_tokens"]) for r in runs]
+    forks = [schedule.fork_of(n, train["decay"]) for n in steps]
+    return (max(forks) + sum(steps) - sum(forks)) * int(train["batch_tokens"])
+
+
+class Scoring:
+    """How much there is to read when runs are scored."""
+
+    def __init__(self, evaluate: spec.Evaluate) -> None:
+        self._evaluate = evaluate
+        self._known: dict[tuple[str, bool], float] = {}
+
+    def tokens(self, run: grid.Run, fresh: bool) -> float:
+        """About how many tokens scoring one run reads; fresh: with the fresh twins."""
+        key = (run.data.model_dump_json(), fresh)
+        if key not in self._known:
+            wanted = Wanted(self._evaluate, run.data)
+            items = (item for benchmark in wanted.benchmarks(fresh=True) if fresh or not benchmark.fresh for item in benchmark.items)
+            letters = sum(len(item.context) + sum(map(len, item.choices)) for item in items)
+            self._known[key] = (letters + HELD_OUT_BYTES * len(wanted.texts())) / BYTES_PER_TOKEN
+        return self._known[key]
+
+
+def job_seconds(job: Sequence[grid.Family], machine: Machine, scoring: Scoring, share: str) -> float | None:
+    """Of one process: its start, its families' training, the scoring of every run; None where nothing is known of the shape."""
+    total = machine.setup_seconds(job[0].runs[0].recipe)
+    for family in job:
+        recipe = family.runs[0].recipe
+        rate, reading = machine.rate(recipe), machine.reading(recipe)
+        if rate is None or reading is None:
+            return None
+        read = sum(scoring.tokens(run, fresh=run is family.runs[-1]) for run in family.runs)
+        total += family_tokens(family.runs, share) / rate.tokens_per_s + read / reading
+    return total
