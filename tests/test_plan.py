@@ -102,7 +102,10 @@ def test_the_price_of_a_run_is_its_tokens_at_the_known_rate(tmp_path: Path) -> N
     assert [run.device_hours for run in price.each] == [pytest.approx(steps / 3600) for steps in (117, 117, 234, 234)]
     assert {run.memory_bytes for run in price.each} == {600_000_000}
     trunks = 2 * (187 + 47 + 117 - 93)  # fork of 234 steps, both decays: one trunk and two branches, twice
-    read = 2 * sum(Scoring(study.evaluate).tokens(run, fresh) for run, fresh in zip(resolve.runs(study, Workspace(tmp_path)), (False, True), strict=False))
+    read = 2 * sum(
+        Scoring(study.evaluate).tokens(run, fresh)
+        for run, fresh in zip(resolve.runs(study, Workspace(tmp_path)), (False, True), strict=False)
+    )
     assert price.device_hours == pytest.approx((trunks + read / 4000 + 2 * START_SECONDS) / 3600, rel=1e-3)
     assert price.wall_seconds is not None and price.wall_seconds > price.device_hours * 3600 / 2
 
