@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,16 @@ _log = logging.getLogger(__name__)
 State = tuple[dict[str, Tensor], dict[str, Any]]
 
 
-def save(folder: Path, name: str, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
-    """Write the state and keep the one before. Raises DiskFullError, with both older files untouched."""
+def save(folder: Path, name: str, tensors: dict[str, Tensor], progress: dict[str, Any], suspect: bool = False) -> None:
+    """Write the state and keep the one before. Raises DiskFullError, with both older files untouched.
+
+    Where the state is `suspect`, the newest that was not is kept too, until one is saved that is above suspicion.
+    """
     target, previous = _paths(folder, name)
+    if not suspect:
+        _good(folder, name).unlink(missing_ok=True)
+    elif not _good(folder, name).exists():
+        _link(target, _good(folder, name))
     tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     text = json.dumps(progress)
     header = {"progress": text, "crc32": str(_crc32(tensors, text))}
@@ -45,18 +53,15 @@ def load(folder: Path, name: str) -> State | None:
 
 
 def keep_good(folder: Path, name: str, steps: int) -> Path | None:
-    """Of a run that diverged, keep the newest state with at most `steps` steps behind it once more under a name that says so; later
-    ones are deleted, so that the run would go on from the good one. None where there is none."""
-    for path in _paths(folder, name):
+    """Of a run that diverged, keep the newest state with at most `steps` steps behind it under a name that says so. The run would
+    go on from it: later ones are deleted. None where there is none."""
+    newest, good = _paths(folder, name)[0], _good(folder, name)
+    for path in (*_paths(folder, name), good):
         state = _read_or_none(path)
         if state is not None and state[1]["step"] <= steps:
-            good = _good(folder, name)
-            good.unlink(missing_ok=True)
-            try:
-                os.link(path, good)
-            except OSError:  # a file system without hard links: it stays under its own name alone
-                return path
-            return good
+            _link(path, good)
+            _link(path, newest)
+            return good if good.exists() else path
         path.unlink(missing_ok=True)
     return None
 
@@ -73,6 +78,14 @@ def _paths(folder: Path, name: str) -> tuple[Path, Path]:
 
 def _good(folder: Path, name: str) -> Path:
     return folder / f"{name}.before-it-diverged.safetensors"
+
+
+def _link(path: Path, other: Path) -> None:
+    """Give the file another name; a file system without hard links leaves it as it is."""
+    if path != other and path.exists():
+        other.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.link(path, other)
 
 
 def _read_or_none(path: Path) -> State | None:

@@ -129,7 +129,7 @@ class Walk:
         self._seat.clock.stop()
         self.progress.micro_batch, self.progress.oom_halvings = self._seat.micro_batch, self._seat.oom_halvings
         with self._leave.at_stake():
-            checkpoint.save(self.folder, self._name, self._seat.tensors(), asdict(self.progress))
+            checkpoint.save(self.folder, self._name, self._seat.tensors(), asdict(self.progress), self.progress.guard.high > 0)
         self._saved = time.perf_counter()
 
     def _collect(self) -> None:
