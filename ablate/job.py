@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -31,15 +31,17 @@ from ablate.errors import AblateError, Interrupted
 from ablate.evals import scoring, texts
 from ablate.evals.items import Benchmark
 from ablate.evals.requests import Requests, requests
+from ablate.jobs import packs_of
 from ablate.launch.base import hold
 from ablate.leave import Leave, on_signals
 from ablate.model import ladder
 from ablate.scored import Text, Wanted
 from ablate.study import grid, spec
 from ablate.train import device, schedule
-from ablate.train.lockstep import Seat, Single, Steps, drive
+from ablate.train.lockstep import Seat, Single, Stack, Steps, drive
 from ablate.train.loop import Branch, Family, Trained, forget
 from ablate.train.optim import backend_of
+from ablate.train.pack import Pack, choose_pack
 from ablate.workspace import Workspace, disk_full, is_disk_full, read_json, write_json
 
 HOW = ("pack", "micro_batch", "oom_halvings", "optimizer_backend", "optimizer_version")
@@ -70,28 +72,35 @@ def read(folder: Path) -> Job:
 def work(folder: Path, leave: Leave | None = None) -> None:
     """Carry the job in `folder` through; a run's error is recorded with it and the next one goes on."""
     job = read(folder)
+    chosen = device.pick(job.device)
     desks: dict[str, Desk] = {}
-    for runs in job.families:
-        data = runs[0]["data"]
-        key = grid.digest(data)
+
+    def desk(runs: Sequence[dict[str, Any]]) -> Desk:
+        key = grid.digest(runs[0]["data"])
         if key not in desks:
-            desks[key] = Desk(job, data, leave or Leave())
-        family = job.workspace.family(runs[0]["family"])
-        with hold(family / "lock", f"the family {family.name}", wait=True):
-            drive(Single(desks[key].device, job.compile, desks[key].backend), [partial(_carry, desks[key], runs)])
+            desks[key] = Desk(job, runs[0]["data"], chosen, leave or Leave())
+        return desks[key]
+
+    backend = backend_of(job.optimizer_backend, chosen)
+    choose = partial(choose_pack, device=chosen, compile=job.compile, backend=backend)
+    for pack, families in packs_of(job.families, job.study["launch"]["pack"], chosen.type, job.workspace, choose):
+        with ExitStack() as locks:
+            for family in sorted(job.workspace.family(runs[0]["family"]) for runs in families):  # so no two jobs wait for each other
+                locks.enter_context(hold(family / "lock", f"the family {family.name}", wait=True))
+            stack: Stack = Single(chosen, job.compile, backend) if pack == 1 else Pack(pack, chosen, job.compile, backend)
+            drive(stack, [partial(_carry, desk(runs), runs) for runs in families])
 
 
 class Desk:
     """What all families on one data share, made once: device, tokenizer, tokenised benchmarks, held-out texts."""
 
-    def __init__(self, job: Job, data: dict[str, Any], leave: Leave) -> None:
+    def __init__(self, job: Job, data: dict[str, Any], chosen: torch.device, leave: Leave) -> None:
         self.started = time.time()
         self.job = job
         self.leave = leave
         self.data = spec.Data.model_validate(data)
         self.wanted = Wanted(spec.Evaluate.model_validate(job.study["evaluate"]), self.data)
-        self.device = device.pick(job.device)
-        self.backend = backend_of(job.optimizer_backend, self.device)
+        self.device = chosen
         self.tokenizer_digest = tokenizer.definition(self.data)
         self.tokenizer: PreTrainedTokenizerFast = tokenizer.load(job.workspace.tokenizers / self.tokenizer_digest)
         self._requests: dict[tuple[str, bool], Requests] = {}

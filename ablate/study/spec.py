@@ -137,6 +137,9 @@ class Launch(Block):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: Literal["auto"] | bool = Field("auto", description="torch.compile; auto: where a compiler is at hand and it pays")
     share: Literal["trunk", "none"] = Field("trunk", description="trunk: runs that differ only in tokens share one trunk")
+    pack: Literal["auto", "none"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        "auto", description="families of one shape trained at once; auto: on a GPU as many as fit, if that is faster; none on a CPU"
+    )
     checkpoint_every: Seconds = Field(60.0, description="seconds between checkpoints")
     gpu: Gpu | None = Field(None, description="the GPU that `ablate plan` prices for where it is not the one here")
     mfu: Annotated[float, Field(gt=0, le=1)] | None = Field(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ablate.errors import DivergedError, Interrupted
@@ -135,10 +136,12 @@ class Walk:
     def _collect(self) -> None:
         """Wait for the steps under way, book their losses and seconds, and write a line where one is due."""
         progress = self.progress
-        first = progress.step - len(self._waiting)
-        for step, (loss, norm) in enumerate(self._waiting, start=first):
-            self._book(step, float(loss), float(norm))
-        self._waiting.clear()
+        if self._waiting:
+            first = progress.step - len(self._waiting)
+            values = torch.stack([value for taken in self._waiting for value in taken]).tolist()  # one wait for all
+            self._waiting.clear()
+            for step, (loss, norm) in enumerate(zip(values[::2], values[1::2], strict=True), start=first):
+                self._book(step, loss, norm)
         now = self._seat.clock.read()
         progress.seconds += now - self._mark
         self._mark = now
