@@ -17,6 +17,7 @@ from ablate.fit import disk, existing, refuse_disk, refuse_memory, where_it_fits
 from ablate.jobs import cores, jobs_of
 from ablate.model import ladder
 from ablate.predict import Elsewhere, Here, Machine, Scoring, family_tokens, job_seconds, machine_for, peak, prediction, tokens_of
+from ablate.report import generation
 from ablate.report.effects import smallest_detectable_difference
 from ablate.study import grid, spec
 from ablate.study.quantities import parse_seconds
@@ -101,6 +102,8 @@ class Price:
     wall_seconds: float | None
     detectable: float
     seeds: int
+    data_gpu_hours: dict[str, float | None]
+    """What the different tokens that any run reads of each source cost to generate at most; None where the source states no cost."""
 
 
 def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lambda line: None) -> Price:
@@ -115,18 +118,18 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
     jobs, scoring = jobs_of(runs, slots), Scoring(study.evaluate)
     seconds = [job_seconds(job, machine, scoring, study.launch.share) for job in jobs]
     hours = _hours(seconds)
+    read, epochs = most_read(runs), prepare.largest_epochs(runs, space, cores())
     trunks = {run.family for family in families if study.launch.share == "trunk" and len(family.runs) > 1 for run in family.runs}
     return Price(
         study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots,
         device=machine.name, assumption=machine.assumption,
         sizes=tuple(_size(study, [r for r in runs if r.params == p], machine, scoring) for p in sorted({r.params for r in runs})),
         each=tuple(_run_price(run, machine, run.family in trunks) for run in runs),
-        tokens=most_read(runs),
-        epochs=prepare.largest_epochs(runs, space, cores()),
+        tokens=read, epochs=epochs, data_gpu_hours=generation.planned([run.data.costs() for run in runs], read, epochs),
         flops=sum(_family_flops(f.runs, study.launch.share) for f in families),
         flops_alone=sum(_flops(r.recipe) * tokens_of(r) for r in runs),
         memory=_together(runs, machine), memory_here=machine.memory_bytes,
-        disk=disk(study, runs, most_read(runs)), disk_here=shutil.disk_usage(existing(space)).free,
+        disk=disk(study, runs, read), disk_here=shutil.disk_usage(existing(space)).free,
         device_hours=hours,
         least_device_hours=hours * machine.least / machine.most if isinstance(machine, Elsewhere) and hours is not None else hours,
         wall_seconds=_wall(seconds, slots, prepare.tokens_to_build(runs, space)),

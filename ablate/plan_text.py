@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ablate.data import repetition
 from ablate.plan import Price, RunPrice, Size
+from ablate.report import generation
 from ablate.study.quantities import format_bytes, format_count, format_seconds
 
 MOST_ROWS = 30
@@ -54,6 +56,7 @@ def _whole(price: Price) -> list[str]:
     return [
         f"FLOPs     {price.flops:.2e} (training alone would take {price.flops_alone:.2e}: sharing trunks saves {saved:.0%})",
         f"tokens    most that one run reads of a source: {read}",
+        *generation.lines(price.data_gpu_hours),
         f"memory    {format_bytes(price.memory)} with all slots busy, of {format_bytes(price.memory_here)} there",
         *(f"fits      {format_count(s.params)} on {'; '.join(s.fits)}" for s in price.sizes if s.fits),
         f"disk      {format_bytes(price.disk)}, of {format_bytes(price.disk_here)} free here",
@@ -75,7 +78,10 @@ def _hours(hours: float | None) -> str:
 
 
 def _epochs(epochs: float | None) -> str:
-    return "" if epochs is None else f" ({epochs:.2g} epochs)"
+    if epochs is None:
+        return ""
+    worth = "" if epochs <= 1 else f", worth {repetition.worth(epochs):.0%} of as many new tokens"
+    return f" ({epochs:.2g} epochs{worth})"
 
 
 def _row(widths: tuple[int, ...], *columns: object) -> str:

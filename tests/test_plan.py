@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ablate.errors import StudyError
 from ablate.model import ladder
 from ablate.plan_text import as_text
 from ablate.predict import START_SECONDS, Here, Scoring
+from ablate.report import generation
 from ablate.study import spec
 from ablate.study.load import load
 from ablate.workspace import Workspace
@@ -161,3 +163,13 @@ def test_an_assumed_mfu_is_a_range_and_says_so(tmp_path: Path) -> None:
 def test_a_gpu_that_is_too_small_is_refused_with_the_sum(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"7B needs .* there is 80.0 GB on A100-80GB: .* it fits on .*2 x A100-80GB or H100"):
         plan.price(load(write(tmp_path), None, SEVEN), Workspace(tmp_path))
+
+
+def test_what_text_costs_and_what_repeating_it_is_worth(price: plan.Price) -> None:
+    assert "generate" not in as_text(price), "embedded corpora cost nothing"
+    told = replace(price, epochs={"web": 5.0}, data_gpu_hours={"synthetic": 12.5, "web": None})
+    text = as_text(told)
+    assert "(5 epochs, worth 90% of as many new tokens)" in text
+    assert "synthetic 12.5 GPU-hours, web unknown (it states no cost:)" in text
+    costs = [{"web": 1000.0}, {"web": 3000.0}, {"other": None}]
+    assert generation.planned(costs, {"web": 2 * 10**9, "other": 5}, {"web": 4.0}) == {"web": 1500.0, "other": None}

@@ -17,6 +17,7 @@ import polars as pl
 from ablate.report.cells import Cell, Grid, grids
 from ablate.report.effects import Interval, best_difference, difference, mean_interval
 from ablate.report.frames import Frames
+from ablate.report.generation import Hours, hours
 
 BYTES_APART = 1.10
 EPOCHS_APART = 1.5
@@ -78,6 +79,8 @@ class Verdict:
     lr_tuned: bool = False
     flags: tuple[str, ...] = ()
     fresh: tuple[FreshGap, ...] = ()
+    hours: tuple[Hours, Hours] | None = None
+    """Of the cell that the first sentence names, and of the reference."""
 
     @property
     def passed(self) -> int:
@@ -128,6 +131,7 @@ def _verdict(frames: Frames, grid: Grid) -> Verdict:
         lr_tuned=grid.lr_tuned,
         flags=tuple(_flags(frames, grid, arms)),
         fresh=fresh_gaps(frames, grid),
+        hours=(hours(frames, [*grid.cells[compared].runs.values()]), hours(frames, [*grid.cells[reference].runs.values()])),
     )
 
 

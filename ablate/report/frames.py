@@ -22,6 +22,8 @@ RUNS = {
     "bits_per_byte": pl.Float64,
     "status": pl.String,
     "device": pl.String,
+    "gpu_hours": pl.Float64,
+    "data_gpu_hours": pl.Float64,
 }
 SCORES = {
     "run": pl.String,

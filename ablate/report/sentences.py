@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ablate.report import generation
 from ablate.report.claims import Model, Verdict
 from ablate.report.effects import Interval
 from ablate.study.quantities import format_count
@@ -26,6 +27,8 @@ def lines(verdict: Verdict) -> list[str]:
     if verdict.best_web is not None and verdict.best_web_difference is not None:
         against = f"Against the best web cell, {describe(verdict.best_web)}, taken anew in every resample"
         out.append(f"{against}, the difference is {interval(verdict.best_web_difference)}.")
+    if verdict.hours and (cost := generation.sentence(*verdict.hours)):
+        out.append(cost)
     for twin in verdict.fresh:
         gap = f"{signed(twin.gap)} [{signed(twin.low)}, {signed(twin.high)}]"
         out.append(f"Public items minus fresh twins at {_cell(twin.model)}: {gap}.")

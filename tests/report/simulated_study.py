@@ -41,7 +41,7 @@ def study(
         flops = 6.0 * (params * 1.1 + 90_000) * tokens
         done = (params, tokens, ratio, seed) not in unfinished
         bits = 2.6 - 0.5 * skill + 0.3 * abs(np.log10(more.get("train.lr", 0.004) / 0.004))
-        ended = [flops, flops / 2e14, skill, bits, "done", "CPU"] if done else [None, None, None, None, "pending", None]
+        ended = [flops, flops / 2e14, skill, bits, "done", "CPU", None, 0.0] if done else [*[None] * 4, "pending", *[None] * 3]
         parts["runs"].append([run, params, tokens, ratio, seed, json.dumps(factors), *ended])
         if done:
             _finished(parts, rng, hard, run, skill, (params, tokens, ratio), tokens == max(budgets))

@@ -178,3 +178,19 @@ def test_benchmarks_at_chance_are_listed_by_size_and_arm() -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.1234, "+0.123"), (-0.0004, "-0.0004"), (0.0, "+0.000")])
 def test_a_bound_is_never_rounded_to_zero(value: float, text: str) -> None:
     assert sentences.signed(value) == text
+
+
+def test_the_claim_with_and_without_what_the_text_cost() -> None:
+    free = simulated_study.study(seeds=(0, 1, 2))
+    synthetic = pl.col("synthetic_ratio") > 0
+
+    def said(runs: pl.DataFrame) -> str:
+        return sentences.sentence(claims.verdicts(replace(free, runs=runs))[0])
+
+    assert "generate" not in said(free.runs), "embedded corpora cost nothing"
+    runs = free.runs.with_columns(pl.when(synthetic).then(30.0).otherwise(0.0).alias("data_gpu_hours"))
+    assert "took 30 GPU-hours to generate, the reference's 0; training did not run on a GPU" in said(runs)
+    runs = runs.with_columns(pl.when(synthetic).then(1.0).otherwise(10.0).alias("gpu_hours"))
+    assert "with it the cell took 3.1 times the reference's GPU-hours, without it 0.1 times." in said(runs)
+    runs = runs.with_columns(pl.when(synthetic).then(None).otherwise(0.0).alias("data_gpu_hours"))
+    assert "What the text cost to generate is not known" in said(runs)
