@@ -154,13 +154,20 @@ def _train(study: spec.Study, params: int, chosen: torch.device) -> dict[str, An
     batch = schedule.batch_tokens(params, seq_len) if train.batch_tokens == "auto" else train.batch_tokens
     if batch % seq_len:
         raise StudyError(f"train.batch_tokens: {batch} is not a whole number of sequences of {seq_len} tokens (data.seq_len)")
+    if train.schedule in schedule.WHOLE_RUN and study.launch.share != "none":
+        raise StudyError(
+            f"train.schedule: {train.schedule} depends on the token budget from its first step, so that runs cannot share a trunk: "
+            "write launch: {share: none}"
+        )
+    ends = {"min_lr": train.min_lr} if train.schedule in schedule.WHOLE_RUN else {}
     return {
         "optimizer": train.optimizer.model_dump(mode="json", exclude={"backend"}),
         "lr": schedule.learning_rate(params) if train.lr == "auto" else train.lr,
         "batch_tokens": batch,
         "schedule": train.schedule,
         "warmup_steps": schedule.warmup_steps(params, batch) if train.warmup_steps == "auto" else train.warmup_steps,
-        "decay": train.decay,
+        "decay": schedule.DECAY.get(train.schedule, train.decay),
+        **ends,
         "clip": train.clip,
         "precision": device.precision(params, chosen) if train.precision == "auto" else train.precision,
     }

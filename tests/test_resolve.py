@@ -161,6 +161,17 @@ def test_a_batch_must_be_whole_sequences(tmp_path: Path) -> None:
         digests(tmp_path, TINY, "train.batch_tokens=500")
 
 
+def test_a_schedule_of_the_whole_run_shares_no_trunk(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"cosine depends on the token budget .* launch: \{share: none\}"):
+        digests(tmp_path, TINY, "train.schedule=cosine")
+    runs = resolve.runs(load(write(tmp_path), None, ["train.schedule=cosine", "train.min_lr=0.1", "launch.share=none"]))
+    assert {(run.recipe["train"]["schedule"], run.recipe["train"]["min_lr"]) for run in runs} == {("cosine", 0.1)}
+    with pytest.raises(StudyError, match="min_lr: belongs to schedule: cosine and linear"):
+        load(write(tmp_path), None, ["train.min_lr=0.1"])
+    with pytest.raises(StudyError, match="decay: belongs to schedule: wsd"):
+        load(write(tmp_path), None, ["train.schedule=linear", "train.decay=0.1"])
+
+
 def test_a_long_warm_up_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="warm up for 50 of its 117 steps"):
         digests(tmp_path, TINY, "train.warmup_steps=50")

@@ -84,11 +84,24 @@ class Train(Block):
         "auto", description="peak learning rate; auto: a published rule of params alone"
     )
     batch_tokens: Literal["auto"] | Count = Field("auto", description="tokens a step; auto: a published rule of params alone")
-    schedule: Literal["wsd"] = Field("wsd", description="warm-up, constant, decay (1 - sqrt)")
+    schedule: Literal["wsd", "constant", "cosine", "linear"] = Field(
+        "wsd",
+        description="after the warm-up. wsd: constant, then decay (1 - sqrt); constant; cosine and linear: down to min_lr over all steps, "
+        "which needs launch.share: none",
+    )
     warmup_steps: Literal["auto"] | Annotated[int, Field(ge=0)] = Field("auto", description="linear warm-up; auto: a rule of params alone")
     decay: float = Field(0.2, gt=0, le=1, description="share of the steps in which the learning rate decays to 0")
+    min_lr: float = Field(0, ge=0, lt=1, description="share of lr that cosine and linear end at")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of the matrix products; auto: bfloat16 where it pays")
+
+    @model_validator(mode="after")
+    def _options_of_the_schedule(self) -> Train:
+        if self.min_lr and self.schedule not in ("cosine", "linear"):
+            raise ValueError("min_lr: belongs to schedule: cosine and linear")
+        if self.decay != type(self).model_fields["decay"].default and self.schedule != "wsd":
+            raise ValueError("decay: belongs to schedule: wsd")
+        return self
 
 
 class Benchmark(Block):

@@ -124,10 +124,9 @@ class Family:
 
     def _branch_walk(self, branch: Branch) -> Walk:
         """The stretch of a run: the trunk's rate up to its fork, then the decay."""
-        fork = self._fork(branch)
 
         def scale(step: int) -> float:
-            return self._trunk_scale(step) * branch_scale(step, fork, branch.steps)
+            return self._trunk_scale(step) * branch_scale(self._train, step, branch.steps)
 
         return self._walk(branch.folder, BRANCH, scale, branch.steps)
 

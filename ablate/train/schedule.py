@@ -1,4 +1,4 @@
-"""Learning rate, batch and warm-up by rules of the model's size alone, and the WSD schedule. Pure functions, no torch.
+"""Learning rate, batch and warm-up by rules of the model's size alone, and the schedules. Pure functions, no torch.
 
 A family's budgets share one trunk, so nothing here but `branch_scale` may know the budget.
 """
@@ -7,6 +7,14 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
+
+WHOLE_RUN = ("cosine", "linear")
+"""Schedules that depend on the budget from the first step after the warm-up: their trunk has no step."""
+
+DECAY: dict[str, float] = {"constant": 0.05, **dict.fromkeys(WHOLE_RUN, 1.0)}
+"""What stands for a recipe's `decay`, the last share of the steps that a branch takes alone, where the study does not choose it: a
+constant rate never decays, and takes them alone to measure its final loss."""
 
 _REFERENCE = 108e6  # parameters at which the rules below were anchored
 
@@ -45,6 +53,18 @@ def trunk_scale(step: int, warmup_steps: int) -> float:
     return min(1.0, (step + 1) / (warmup_steps + 1))
 
 
-def branch_scale(step: int, fork: int, steps: int) -> float:
-    """The factor that decays a branch: 1 - sqrt((step - fork) / (steps - fork)) from its fork on (Hägele et al. 2024, 2405.18392)."""
-    return 1.0 if step < fork else 1.0 - math.sqrt((step - fork) / (steps - fork))
+def branch_scale(train: dict[str, Any], step: int, steps: int) -> float:
+    """The factor on the trunk's rate at `step` of a branch that ends at `steps`, by the schedule of the recipe's block `train`.
+
+    wsd: 1 - sqrt((step - fork) / (steps - fork)) from the fork on (Hägele et al. 2024, 2405.18392). cosine: half a period from
+    the end of the warm-up to min_lr (Loshchilov and Hutter 2017, 1608.03983, without restarts); linear: a line.
+    """
+    name = train["schedule"]
+    if name == "constant":
+        return 1.0
+    start = int(train["warmup_steps"]) if name in WHOLE_RUN else fork_of(steps, train["decay"])
+    done = max(0.0, (step - start) / (steps - start))
+    if name == "wsd":
+        return 1.0 - math.sqrt(done)
+    left = (1 + math.cos(math.pi * done)) / 2 if name == "cosine" else 1 - done
+    return float(train["min_lr"] + (1 - train["min_lr"]) * left)

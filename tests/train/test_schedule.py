@@ -39,5 +39,16 @@ def test_warm_up_then_constant_then_down() -> None:
     trunk = [schedule.trunk_scale(step, warmup_steps=4) for step in range(8)]
     assert trunk == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1])
     assert schedule.trunk_scale(0, warmup_steps=0) == 1
-    branch = [schedule.branch_scale(step, fork=4, steps=8) for step in range(8)]
+    wsd = {"schedule": "wsd", "decay": 0.5, "warmup_steps": 0}
+    branch = [schedule.branch_scale(wsd, step, steps=8) for step in range(8)]
     assert branch == pytest.approx([1, 1, 1, 1, 1, 0.5, 1 - 0.5**0.5, 1 - 0.75**0.5])
+
+
+def test_cosine_and_linear_go_from_the_warm_up_to_their_end() -> None:
+    whole = {"warmup_steps": 2, "min_lr": 0.1}
+    cosine = [schedule.branch_scale({**whole, "schedule": "cosine"}, step, steps=10) for step in (0, 2, 4, 6, 8, 10)]
+    assert cosine == pytest.approx([1, 1, 0.1 + 0.9 * (2 + 2**0.5) / 4, 0.55, 0.1 + 0.9 * (2 - 2**0.5) / 4, 0.1])
+    linear = [schedule.branch_scale({**whole, "schedule": "linear"}, step, steps=10) for step in (0, 2, 6, 10)]
+    assert linear == pytest.approx([1, 1, 0.55, 0.1])
+    assert schedule.branch_scale({"schedule": "constant"}, 9, steps=10) == 1
+    assert schedule.fork_of(10, schedule.DECAY["cosine"]) == 0, "their trunk has no step"
