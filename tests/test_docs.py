@@ -45,7 +45,7 @@ def test_the_readmes_study_can_be_read(tmp_path: Path) -> None:
 
 
 def test_shipped_studies_can_be_read() -> None:
-    for path in (ROOT / "studies").glob("*.yaml"):
+    for path in (ROOT / "studies").rglob("*.yaml"):
         study = load(path)
         assert study.name == path.stem
         for profile in study.profiles:
