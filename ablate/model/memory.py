@@ -19,8 +19,8 @@ from typing import Any
 from ablate.model import ladder
 from ablate.model.gpus import GPUS
 
-LOGITS_AT_ONCE = 1 << 24
-"""Most logits that the loss holds (train/loss.py): 64 MiB in float32."""
+LOGITS_AT_ONCE = {"cpu": 1 << 24, "cuda": 1 << 26}
+"""Most logits that the loss holds, by the type of the device (train/loss.py): 64 and 256 MiB in float32."""
 LOGIT_BYTES = 12
 """Of each of them: the product, its float32 copy, the gradient."""
 RESERVED = 1_500_000_000
@@ -78,7 +78,7 @@ def memory(
     product = 2 if train["precision"] == "bfloat16" else 4
     tokens = micro_batch * seq_len
     activations = tokens * activation_bytes(model, seq_len, product, checkpointing, maps)
-    logits = LOGIT_BYTES * min(tokens * int(model["vocab_size"]), LOGITS_AT_ONCE)
+    logits = LOGIT_BYTES * min(tokens * int(model["vocab_size"]), LOGITS_AT_ONCE["cpu" if maps else "cuda"])
     if devices > 1:
         passes = train["batch_tokens"] // seq_len // devices // micro_batch
         return Memory(*_sharded(counts, model, product, devices, passes), activations, logits)

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ablate.model.memory import LOGITS_AT_ONCE
+
 IGNORED = -100
 """A target of which no loss is taken."""
-_MOST_LOGITS = {"cpu": 1 << 24, "cuda": 1 << 27}  # at once: 64 and 512 MiB in float32
 
 
 def next_token_loss(hidden: Tensor, head: Tensor, targets: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -21,7 +22,7 @@ def next_token_loss(hidden: Tensor, head: Tensor, targets: Tensor, bias: Tensor 
     product is made twice.
     """
     counted = (targets != IGNORED).sum().clamp(min=1)
-    rows = max(1, _MOST_LOGITS[hidden.device.type] // head.shape[0])
+    rows = max(1, LOGITS_AT_ONCE[hidden.device.type] // head.shape[0])
     if hidden.shape[0] <= rows:
         return F.cross_entropy(F.linear(hidden, head, bias).float(), targets, reduction="sum") / counted
     device = hidden.device.type

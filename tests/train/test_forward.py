@@ -78,7 +78,7 @@ def test_the_model_is_left_as_it_was_found() -> None:
 
 def test_chunks_of_logits_give_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _model()
-    monkeypatch.setitem(loss_module._MOST_LOGITS, "cpu", 20 * model.config.vocab_size)  # 64 rows in four unequal chunks
+    monkeypatch.setitem(loss_module.LOGITS_AT_ONCE, "cpu", 20 * model.config.vocab_size)  # 64 rows in four unequal chunks
     _agree(model, Forward(model, SEQ_LEN, bfloat16=False, compile=False), "float32")
 
 

@@ -23,7 +23,7 @@ Inputs = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 @pytest.fixture(autouse=True)
 def _chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(loss_module._MOST_LOGITS, "cpu", 16 * VOCABULARY)  # 50 rows in four unequal chunks
+    monkeypatch.setitem(loss_module.LOGITS_AT_ONCE, "cpu", 16 * VOCABULARY)  # 50 rows in four unequal chunks
 
 
 def _inputs(bias: bool, ignored: bool, dtype: torch.dtype = torch.float32) -> Inputs:
@@ -74,7 +74,7 @@ def test_chunks_agree_on_bfloat16_weights() -> None:
 def test_a_small_vocabulary_goes_at_once_to_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = _inputs(True, True)
     chunked = next_token_loss(*inputs)
-    monkeypatch.setitem(loss_module._MOST_LOGITS, "cpu", ROWS * VOCABULARY)
+    monkeypatch.setitem(loss_module.LOGITS_AT_ONCE, "cpu", ROWS * VOCABULARY)
     _agree(inputs, chunked, next_token_loss(*inputs), 1e-5)
 
 
