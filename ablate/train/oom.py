@@ -27,8 +27,8 @@ def one_is_too_much(needed: Memory, seq_len: int, device: torch.device) -> RunEr
     total = " + ".join(f"{name} {_gigabytes(size)}" for name, size in parts.items())
     return RunError(
         f"out of memory{_of(device)} with one sequence of {seq_len:,} tokens a pass, which by estimate takes {total} = "
-        f"{_gigabytes(needed.total)}; lower data.seq_len or params, set launch.activation_checkpointing: true, or spread the run over more "
-        "devices (launch.devices)"
+        f"{_gigabytes(needed.total)}; lower data.seq_len, params or launch.pack, set launch.activation_checkpointing: true, or spread "
+        "the run over more devices (launch.devices)"
     )
 
 
