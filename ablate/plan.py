@@ -12,13 +12,13 @@ from fractions import Fraction
 from typing import Any
 
 from ablate import prepare, resolve
+from ablate.detect import Detectable, detectable
 from ablate.errors import StudyError
 from ablate.fit import disk, existing, refuse_disk, refuse_memory, where_it_fits
 from ablate.jobs import cores, jobs_of
 from ablate.model import ladder
 from ablate.predict import Elsewhere, Here, Machine, Scoring, family_tokens, job_seconds, machine_for, peak, prediction, tokens_of
 from ablate.report import generation
-from ablate.report.effects import smallest_detectable_difference
 from ablate.study import grid, spec
 from ablate.study.quantities import parse_seconds
 from ablate.train import device, optim
@@ -30,8 +30,6 @@ BUILD_SECONDS = 1.4e-6
 """Core-seconds to write and tokenise a token of an embedded corpus. Measured (docs/performance.md)."""
 DRIVER_BYTES = 480_000_000
 """Of the driver, beside its jobs. Measured."""
-SEED_SD, ITEM_SE = 0.08, 0.02
-"""Assumed: s.d. over seeds of a paired difference, standard error of the items (about those of the shipped study)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Price:
     least_device_hours: float | None
     """At the upper end of that range; else the same."""
     wall_seconds: float | None
-    detectable: float
+    detectable: Detectable
     seeds: int
     data_gpu_hours: dict[str, float | None]
     """What the different tokens that any run reads of each source cost to generate at most; None where the source states no cost."""
@@ -133,7 +131,7 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
         device_hours=hours,
         least_device_hours=hours * machine.least / machine.most if isinstance(machine, Elsewhere) and hours is not None else hours,
         wall_seconds=_wall(seconds, slots, prepare.tokens_to_build(runs, space)),
-        detectable=smallest_detectable_difference(_groups(runs), len(study.seeds), SEED_SD, ITEM_SE), seeds=len(study.seeds),
+        detectable=detectable(study, runs, space), seeds=len(study.seeds),
     )  # fmt: skip
 
 
@@ -226,7 +224,3 @@ def _family_flops(runs: Sequence[grid.Run], share: str) -> float:
 
 def _flops(recipe: dict[str, Any]) -> int:
     return ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"])
-
-
-def _groups(runs: Sequence[grid.Run]) -> int:
-    return len({(r.params, r.factors["synthetic_ratio"]) for r in runs})

@@ -51,7 +51,7 @@ def _each(each: tuple[RunPrice, ...]) -> list[str]:
 
 
 def _whole(price: Price) -> list[str]:
-    saved = 1 - price.flops / price.flops_alone
+    found, saved = price.detectable, 1 - price.flops / price.flops_alone
     read = ", ".join(f"{role} {format_count(n)}{_epochs(price.epochs.get(role))}" for role, n in price.tokens.items())
     return [
         f"FLOPs     {price.flops:.2e} (training alone would take {price.flops_alone:.2e}: sharing trunks saves {saved:.0%})",
@@ -61,7 +61,8 @@ def _whole(price: Price) -> list[str]:
         *(f"fits      {format_count(s.params)} on {'; '.join(s.fits)}" for s in price.sizes if s.fits),
         f"disk      {format_bytes(price.disk)}, of {format_bytes(price.disk_here)} free here",
         f"time      {_time(price)}" + (f", at {price.assumption}" if price.assumption else ""),
-        f"detects   a difference in mean score of {price.detectable:.2f} between two cells (seeds: {price.seeds}, 80% power, 5% level)",
+        f"detects   a difference in mean score of {found.difference:.2f} between two cells (seeds: {price.seeds}, 80% power, 5% level; "
+        f"spread over seeds {found.seed_sd:.2f}, {'that of the finished runs' if found.measured else 'assumed'})",
     ]
 
 

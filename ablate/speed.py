@@ -213,7 +213,7 @@ class _Process:
             return dict(json.loads(line))
         self._log.seek(0)
         last = (self._log.read().strip().splitlines() or [f"it ended with status {self._process.wait()}"])[-1]
-        raise RunError(f"measuring the speed of this machine failed: {last}")
+        raise RunError(f"measuring the speed of this machine failed: {last.strip()}")
 
 
 def _flops(recipe: dict[str, Any]) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ablate.launch.base import held, holder
@@ -13,6 +14,8 @@ from ablate.store.store import Store
 from ablate.study.load import load
 from ablate.study.quantities import format_count
 from ablate.workspace import Workspace, read_json
+
+_PREDICTED = (("time", "train_seconds", "predicted_seconds"), ("memory", "peak_memory_bytes", "predicted_memory_bytes"))
 
 
 def text(space: Workspace, study: Path | None) -> str:
@@ -39,7 +42,17 @@ def _study(store: Store, name: str, live: Mapping[str, float]) -> list[str]:
     )
     counts = ", ".join(f"{status[word]} {word}" for word in ("done", "running", "waiting", "failed") if status[word])
     failed = [f"  failed  {_cell(row)}: {row['error']}" for row in rows if row["status"] == "failed"]
-    return [f"{name}: {len(rows)} runs: {counts}", *failed]
+    return [f"{name}: {len(rows)} runs: {counts}", *failed, *_predictions(rows)]
+
+
+def _predictions(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How good the predictions were; nothing where none was made of a run that is done."""
+    parts = []
+    for name, actual, predicted in _PREDICTED:
+        ratios = [row[actual] / row[predicted] for row in rows if row["status"] == "done" and row[actual] and row[predicted]]
+        if ratios:
+            parts.append(f"{name} {median(ratios):.2f} (median of {len(ratios)} runs)")
+    return [f"  actual over predicted: {', '.join(parts)}"] if parts else []
 
 
 def _cell(row: Mapping[str, Any]) -> str:

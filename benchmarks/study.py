@@ -1,6 +1,6 @@
 """The figure a user feels: the shipped study from nothing, all in; and where its seconds went.
 
-    python benchmarks/study.py [PROFILE]
+python benchmarks/study.py [PROFILE]
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ TOP = [
     "job",
     "progress",
     "drive",
+    "detect",
     "plan",
     "plan_text",
     "display",

@@ -198,9 +198,11 @@ class Store:
             return list(connection.scalars(select(study_specs.c.study).order_by(study_specs.c.saved.desc(), study_specs.c.study)))
 
     def status(self, study: str) -> list[dict[str, Any]]:
-        """The study's cells in the order of its grid: run, factors, seed, status, error, mean_score, started, ended."""
+        """The study's cells in the order of its grid: run, factors, seed, status, error, mean_score, started, ended,
+        train_seconds and peak_memory_bytes, and what was predicted of these."""
         r, sr = runs.c, study_runs.c
-        columns = (r.run, sr.factors, r.seed, r.status, r.error, sr.mean_score, r.started, r.ended)
+        told = (r.train_seconds, r.predicted_seconds, r.peak_memory_bytes, r.predicted_memory_bytes)
+        columns = (r.run, sr.factors, r.seed, r.status, r.error, sr.mean_score, r.started, r.ended, *told)
         cells = select(*columns).select_from(runs.join(study_runs)).where(*_in(study)).order_by(sr.position)
         with self._read() as connection:
             return [dict(row._mapping) for row in connection.execute(cells)]

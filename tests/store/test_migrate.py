@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from ablate.errors import StoreError
 from ablate.store import engine, migrate
 from ablate.store.store import Store
-from tests.outcomes import answers, filled, finish, metrics, outcome, run
+from tests.outcomes import answers, filled, finish, outcome, run
 
 KNOWN = len(migrate.MIGRATIONS)
 
@@ -102,7 +102,8 @@ def test_what_was_predicted_and_chosen_is_recorded(tmp_path: Path) -> None:
     done = outcome(run(), **chosen)
     done["train"] |= {"predicted_seconds": 3600.0, "predicted_memory_bytes": 2 * 10**9}
     with filled(tmp_path, [run()]) as store:
-        store.record(done, answers(done), metrics(tmp_path))
+        answers(done, tmp_path)
+        store.record(done, tmp_path)
         assert store.query("select device_hours, predicted_device_hours, predicted_memory_bytes from results")[1] == [(2.0, 1.0, 2 * 10**9)]
         assert store.query(f"select {', '.join(chosen)} from attempts")[1] == [tuple(chosen.values())]
 

@@ -1,0 +1,81 @@
+"""What is known of a machine's speed, and what may be concluded from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ablate import speed
+from ablate.errors import RunError
+from ablate.model import ladder
+from ablate.speed import Setting, Speeds
+from ablate.train.device import can_compile
+from ablate.workspace import Workspace
+
+HERE = Setting(torch.device("cpu"), compile=False, slots=1)
+TOOK = {"read_tokens_per_s": 5000.0, "setup_s": 9.0, "job_bytes": 5e8}
+
+
+def recipe(params: int, batch_tokens: int = 512) -> dict[str, Any]:
+    optimizer = {"name": "adamw", "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1}
+    train = {"optimizer": optimizer, "lr": 0.004, "batch_tokens": batch_tokens, "clip": 1.0, "precision": "float32"}
+    return {"seed": 0, "params": params, "model": ladder.shape(params, 512, 64, True), "data": {"seq_len": 64}, "train": train}
+
+
+def flops(params: int) -> int:
+    return ladder.flops_per_token(recipe(params)["model"], 64)
+
+
+def test_a_real_run_replaces_a_measurement_and_is_kept(tmp_path: Path) -> None:
+    speeds = Speeds(Workspace(tmp_path), HERE)
+    assert speeds.rate(recipe(100_000)) is None
+    speeds.learn(recipe(100_000), {"tokens_per_s": 1000.0, **TOOK})
+    speeds.learn(recipe(100_000), {"tokens_per_s": 2000.0, **TOOK, "setup_s": 0.0, "job_bytes": 4e8})
+    speeds.save()
+    again = Speeds(Workspace(tmp_path), HERE)
+    assert again.rate(recipe(100_000)) == speed.Rate(2000.0, "as a run took")
+    assert again.known(recipe(100_000), "job_bytes") == 5e8, "the peak of a job is that of its hungriest run"
+    assert again.known(recipe(100_000), "setup_s") == 9.0, "a later run of a process pays for no start"
+    assert again.rate(recipe(100_000, batch_tokens=1024)) != again.rate(recipe(100_000)), "another batch is another speed"
+    assert Speeds(Workspace(tmp_path), Setting(torch.device("cpu"), compile=True, slots=1)).rate(recipe(100_000)) is None
+
+
+def test_between_two_shapes_the_speed_lies_between_and_far_from_all_it_is_not_known(tmp_path: Path) -> None:
+    speeds = Speeds(Workspace(tmp_path), HERE)
+    for params, flops_per_s in ((100_000, 1e9), (1_000_000, 4e9)):
+        speeds.learn(recipe(params), {"tokens_per_s": flops_per_s / flops(params), **TOOK})
+    middle = speeds.rate(recipe(300_000))
+    share = math.log(flops(300_000) / flops(100_000)) / math.log(flops(1_000_000) / flops(100_000))
+    assert middle is not None and middle.how == "between others"
+    assert middle.tokens_per_s == pytest.approx(1e9 * 4**share / flops(300_000))
+    beyond = speeds.rate(recipe(5_000_000))
+    assert beyond is not None and beyond.how == "beyond others" and beyond.tokens_per_s == pytest.approx(4e9 / flops(5_000_000))
+    assert speeds.rate(recipe(1_000_000_000)) is None
+
+
+def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:
+    broken = recipe(100_000)
+    broken["model"]["num_attention_heads"] = 3
+    with pytest.raises(RunError, match=r"measuring the speed of this machine failed: \w*Error: .*"):
+        speed.measured([broken], HERE, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="torch.compile needs a C++ compiler, and there is none on the PATH")
+def test_what_a_measurement_compiled_is_compiled_no_more(tmp_path: Path) -> None:
+    setting = Setting(torch.device("cpu"), compile=True, slots=1)
+
+    def kernels() -> set[Path]:
+        return set(tmp_path.rglob("*.so"))
+
+    (first,) = speed.measured([recipe(50_000)], setting, tmp_path)
+    compiled = kernels()
+    (second,) = speed.measured([recipe(50_000)], setting, tmp_path)
+    assert compiled and kernels() == compiled
+    assert second["compile_s"] < first["compile_s"]
+    assert json.dumps(second) and second["process_bytes"] == pytest.approx(first["process_bytes"], rel=0.1)
