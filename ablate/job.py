@@ -126,7 +126,7 @@ class Desk:
         streams = []
         for role in data["shares"]:
             source = self.data.trained_on()[role]
-            opened = shards.open_shards(source, seed, self.tokenizer_digest, self.job.workspace)
+            opened = shards.open_shards(source, seed, self.tokenizer_digest, self.job.workspace, data.get("decontaminate"))
             streams.append(mixture.Stream(opened, seed, role, data["seq_len"]))
         return mixture.Mixture(streams, [Fraction(share) for share in data["shares"].values()])
 

@@ -14,9 +14,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from ablate.data import mixture, shards, sources, tokenizer
+from ablate.data.decontaminate import Screen
 from ablate.errors import StudyError
 from ablate.evals.requests import requests
-from ablate.scored import Wanted
+from ablate.scored import Wanted, screen_of
 from ablate.study import spec
 from ablate.study.grid import Run
 from ablate.study.quantities import format_count
@@ -30,15 +31,17 @@ class Stream:
     source: spec.Source
     stream: int
     tokenizer: Path
+    screen: Screen | None = None
+    """What is kept out of it."""
 
     def is_built(self, tokens: int, space: Workspace) -> bool:
-        return shards.is_built(self.source, self.stream, self.tokenizer.name, tokens, space)
+        return shards.is_built(self.source, self.stream, self.tokenizer.name, tokens, space, self.screen.digest if self.screen else None)
 
     def open(self, space: Workspace) -> shards.Shards:
-        return shards.open_shards(self.source, self.stream, self.tokenizer.name, space)
+        return shards.open_shards(self.source, self.stream, self.tokenizer.name, space, self.screen.digest if self.screen else None)
 
     def build(self, tokens: int, space: Workspace) -> None:
-        shards.prepare(self.source, self.stream, self.tokenizer.name, tokenizer.load(self.tokenizer), tokens, space)
+        shards.prepare(self.source, self.stream, self.tokenizer.name, tokenizer.load(self.tokenizer), tokens, space, self.screen)
 
 
 def prepare(runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace, processes: int) -> None:
@@ -103,7 +106,7 @@ def usage(run: Run, space: Workspace) -> list[mixture.Usage]:
     data = run.recipe["data"]
     read = []
     for role in data["shares"]:
-        opened = shards.open_shards(run.data.trained_on()[role], run.seed, data["tokenizer"], space)
+        opened = shards.open_shards(run.data.trained_on()[role], run.seed, data["tokenizer"], space, data.get("decontaminate"))
         read.append(mixture.Stream(opened, run.seed, role, data["seq_len"]))
     return mixture.Mixture(read, [Fraction(s) for s in data["shares"].values()]).usage(run.tokens // data["seq_len"])
 
@@ -123,7 +126,7 @@ def streams(runs: Sequence[Run], space: Workspace) -> dict[Stream, int]:
         data = run.recipe["data"]
         for role, share in data["shares"].items():
             source = run.data.trained_on()[role]
-            key = Stream(source, 0 if sources.is_finite(source) else run.seed, space.tokenizers / data["tokenizer"])
+            key = Stream(source, 0 if sources.is_finite(source) else run.seed, space.tokenizers / data["tokenizer"], screen_of(run.data))
             sequences = int(run.tokens // data["seq_len"] * Fraction(share)) + len(data["shares"])
             needed[key] = max(needed.get(key, 0), sequences * data["seq_len"] + 1)
     return needed

@@ -17,6 +17,7 @@ from ablate.data import sources, tokenizer
 from ablate.errors import StudyError
 from ablate.model import ladder, presets
 from ablate.model.pretrained import Pretrained, pretrained
+from ablate.scored import screen_of
 from ablate.study import grid, spec
 from ablate.study.fields import SHORTHAND
 from ablate.study.load import with_values
@@ -133,6 +134,7 @@ def _run(study: spec.Study, start: Pretrained | None, point: grid.Point, chosen:
             "shares": {role: str(share) for role, share in mixed.items()},
             "sources": {name: sources.digest(data.trained_on()[name]) for name in mixed},
             "tokenizer": tokenizer.definition(data),
+            **({"decontaminate": screen.digest} if (screen := screen_of(data)) else {}),
         },
         "train": train,
     }

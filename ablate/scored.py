@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from ablate.data import sources
+from ablate.data.decontaminate import Screen
 from ablate.evals import benchmarks, texts
 from ablate.evals.items import Benchmark
 from ablate.evals.scoring import SCORER_VERSION, score_digest
@@ -76,6 +77,17 @@ class Wanted:
         measured = {text["text"]: text["identity"] for text in outcome["texts"]}
         scores = {score_digest(outcome["digest"], b.digest) for b in self.benchmarks(fresh)}
         return scores <= have and all(measured.get(t.name) == t.identity for t in self.texts())
+
+
+def screen_of(data: spec.Data) -> Screen | None:
+    """The benchmark items that are kept out of what is trained on."""
+    rules = data.decontaminate
+    return None if rules is None else _screen(rules.action, rules.n, tuple(rules.against))
+
+
+@cache
+def _screen(action: Literal["drop_document", "remove_span"], n: int, against: tuple[spec.Benchmark, ...]) -> Screen:
+    return Screen(action, n, tuple(item.text for benchmark in _catalogue(against, False) for item in benchmark.items))
 
 
 @cache

@@ -56,3 +56,20 @@ def test_what_leaked_is_found(
     monkeypatch.setattr(audit, "OVERLAP_VERSION", -1)
     audit.measure(streams, benchmarks, space, 2)
     assert audit.found_in(stream, space) == found, "in parts, by two processes"
+
+
+@pytest.mark.parametrize("action", ["drop_document", "remove_span"])
+def test_what_is_kept_out_is_not_there(tmp_path: Path, action: str) -> None:
+    rules = f"\n  decontaminate: {{against: ['builtin:which_kind'], action: {action}, n: 8}}\ntrain:"
+    study = load(write(tmp_path, leaking(tmp_path).replace("\ntrain:", rules)), None, ["data.max_epochs=100"])
+    plain = study.model_copy(update={"data": study.data.model_copy(update={"decontaminate": None})})
+    assert not {run.digest for run in resolve.runs(study)} & {run.digest for run in resolve.runs(plain)}
+    space, runs = Workspace(tmp_path), resolve.runs(study)
+    prepare.prepare(runs, study.evaluate, space, 1)
+    (stream,) = prepare.streams(runs, space)
+    tally = json.loads((stream.open(space).folder / "manifest.json").read_text())["hygiene"]
+    assert sum(tally["dropped"].get(why, 0) for why in ("contaminated", "contaminated_span")) >= 8, tally
+    audit.measure([stream], Wanted(study.evaluate, study.data).benchmarks(fresh=False), space, 1)
+    found = {(r["benchmark"], r["method"]): r["contaminated"] for r in audit.found_in(stream, space)}
+    assert found["which_kind", "gpt3"] == 0
+    assert prepare.usage(runs[0], space)[0].shards == stream.open(space).folder.name, "what the jobs read"

@@ -58,7 +58,7 @@ def words(documents: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
         bounds.append(np.searchsorted(starts, np.flatnonzero(units == _END)))
     before = accumulate((len(hashes) for hashes in found), initial=0)
     ends_of = [bound + offset for bound, offset in zip(bounds, before, strict=False)]
-    return np.concatenate(found), np.concatenate([np.zeros(1, np.int64), *ends_of])
+    return np.concatenate([np.zeros(0, np.uint64), *found]), np.concatenate([np.zeros(1, np.int64), *ends_of])
 
 
 def characters(documents: Sequence[str]) -> Units:
@@ -68,7 +68,7 @@ def characters(documents: Sequence[str]) -> Units:
     for piece in _pieces(documents):
         units = _table(_character_unit)[_units(piece)]
         parts.append(units[units != 0])
-    return np.concatenate(parts)
+    return np.concatenate([np.zeros(0, np.uint16), *parts])
 
 
 def ngrams(hashes: Hashes, longest: int) -> Iterator[tuple[int, Hashes]]:

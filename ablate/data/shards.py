@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ablate.data import hygiene, sources
 from ablate.data.building import alone
+from ablate.data.decontaminate import Screen
 from ablate.data.tokenizer import end_of_text
 from ablate.errors import DataError
 from ablate.study.grid import digest
@@ -76,33 +77,37 @@ class Manifest:
 
 
 def prepare(
-    source: Source, stream: int, tokenizer_digest: str, tokenizer: PreTrainedTokenizerFast, tokens: int, workspace: Workspace
-) -> Shards:
+    source: Source, stream: int, tokenizer_digest: str, tokenizer: PreTrainedTokenizerFast, tokens: int, workspace: Workspace,
+    screen: Screen | None = None,
+) -> Shards:  # fmt: skip
     """At least `tokens` tokens of the stream (all of a finite source), tokenising only what is missing.
 
     Any number of processes may call it at once, and any may be killed. A folder whose files are shorter
     than its manifest says is built anew.
     """
-    folder = _folder(source, stream, tokenizer_digest, workspace)
-    if not is_built(source, stream, tokenizer_digest, tokens, workspace):
+    kept_out = screen.digest if screen else None
+    folder = _folder(source, stream, tokenizer_digest, workspace, kept_out)
+    if not is_built(source, stream, tokenizer_digest, tokens, workspace, kept_out):
         with alone(folder / "lock"):
             manifest = _manifest(folder)
             if manifest is None or not _is_whole(folder, manifest):
-                manifest = _fresh(folder, _definition(source, stream, tokenizer_digest), len(tokenizer))
-            _extend(folder, manifest, source, stream, tokenizer, tokens)
-    return open_shards(source, stream, tokenizer_digest, workspace)
+                manifest = _fresh(folder, _definition(source, stream, tokenizer_digest, kept_out), len(tokenizer))
+            _extend(folder, manifest, source, stream, tokenizer, tokens, screen)
+    return open_shards(source, stream, tokenizer_digest, workspace, kept_out)
 
 
-def is_built(source: Source, stream: int, tokenizer_digest: str, tokens: int, workspace: Workspace) -> bool:
-    """Whether `prepare` would have nothing to do."""
-    folder = _folder(source, stream, tokenizer_digest, workspace)
+def is_built(
+    source: Source, stream: int, tokenizer_digest: str, tokens: int, workspace: Workspace, screen: str | None = None
+) -> bool:  # fmt: skip
+    """Whether `prepare` would have nothing to do; `screen` is the digest of what is kept out."""
+    folder = _folder(source, stream, tokenizer_digest, workspace, screen)
     manifest = _manifest(folder)
     return manifest is not None and _is_whole(folder, manifest) and _is_enough(manifest, source, tokens)
 
 
-def open_shards(source: Source, stream: int, tokenizer_digest: str, workspace: Workspace) -> Shards:
+def open_shards(source: Source, stream: int, tokenizer_digest: str, workspace: Workspace, screen: str | None = None) -> Shards:
     """What `prepare` has built; DataError where there is nothing, or less than its manifest says."""
-    folder = _folder(source, stream, tokenizer_digest, workspace)
+    folder = _folder(source, stream, tokenizer_digest, workspace, screen)
     manifest = _manifest(folder)
     if manifest is None or not _is_enough(manifest, source, 1):
         raise DataError(f"the tokens of a source are not prepared in {folder}; run `ablate run` on the study, which prepares them")
@@ -122,15 +127,16 @@ def open_shards(source: Source, stream: int, tokenizer_digest: str, workspace: W
     )
 
 
-def _definition(source: Source, stream: int, tokenizer_digest: str) -> dict[str, Any]:
+def _definition(source: Source, stream: int, tokenizer_digest: str, screen: str | None) -> dict[str, Any]:
     """All that the tokens depend on. Every seed reads the same documents of files, in an order of its own."""
     if sources.is_finite(source) and stream >= 0:
         stream = 0
-    return {"source": sources.digest(source), "stream": stream, "tokenizer": tokenizer_digest, "format": FORMAT}
+    kept_out = {"screen": screen} if screen else {}
+    return {"source": sources.digest(source), "stream": stream, "tokenizer": tokenizer_digest, "format": FORMAT, **kept_out}
 
 
-def _folder(source: Source, stream: int, tokenizer_digest: str, workspace: Workspace) -> Path:
-    return workspace.data / digest(_definition(source, stream, tokenizer_digest))
+def _folder(source: Source, stream: int, tokenizer_digest: str, workspace: Workspace, screen: str | None) -> Path:
+    return workspace.data / digest(_definition(source, stream, tokenizer_digest, screen))
 
 
 def _manifest(folder: Path) -> Manifest | None:
@@ -159,12 +165,15 @@ def _fresh(folder: Path, definition: dict[str, Any], vocabulary: int) -> Manifes
     return Manifest(definition, "uint16" if vocabulary <= 1 << 16 else "uint32", vocabulary)
 
 
-def _extend(folder: Path, manifest: Manifest, source: Source, stream: int, tokenizer: PreTrainedTokenizerFast, tokens: int) -> None:
+def _extend(
+    folder: Path, manifest: Manifest, source: Source, stream: int, tokenizer: PreTrainedTokenizerFast, tokens: int, screen: Screen | None
+) -> None:
     """Append blocks until there are enough tokens, or the source ends."""
     plain = _plain(tokenizer)
     tally = hygiene.Tally()
     # a source cannot be entered in the middle: what is there already is generated or read once more, and skipped
-    texts = islice(sources.documents(source, stream, tally), manifest.documents, None)
+    documents = sources.documents(source, stream, tally)
+    texts = islice(screen.apply(documents, tally) if screen else documents, manifest.documents, None)
     width = np.dtype(manifest.dtype).itemsize
     with (folder / "tokens.bin").open("r+b") as token_file, (folder / "documents.bin").open("r+b") as document_file:
         token_file.truncate(manifest.tokens * width)

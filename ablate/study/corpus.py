@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from ablate.study.benchmark import Benchmark
 from ablate.study.block import Block, Name, Share, or_text
 
 
@@ -169,6 +170,17 @@ class Tokenizer(Block):
         return self
 
 
+class Decontaminate(Block):
+    """Which benchmark items are cut out of the text before it is tokenised, as GPT-3's were (ablate/data/decontaminate.py). In the digest
+    of the runs, so the benchmarks are named here: scoring on one more changes no run."""
+
+    against: list[Benchmark] = Field(min_length=1, description="benchmarks whose items are kept out, as in evaluate.benchmarks")
+    action: Literal["drop_document", "remove_span"] = Field(
+        "remove_span", description="drop a document that holds n words of an item, or cut them out with 200 characters on both sides"
+    )
+    n: int = Field(13, ge=8, le=13, description="words of an item in a row that count as a hit")
+
+
 class Data(Block):
     """The text: the two roles that synthetic_ratio mixes, further sources with shares of their own, and texts that are only measured."""
 
@@ -181,6 +193,7 @@ class Data(Block):
     tokenizer: Tokenizer = Field(
         Tokenizer(), description="the study's tokenizer; default: train_bpe: 1024, or the one of the checkpoint in model.from"
     )
+    decontaminate: Decontaminate | None = Field(None, description="keep benchmark items out of what is trained on")
     seq_len: int = Field(128, ge=16, le=1_048_576, description="tokens a sequence")
     max_epochs: float = Field(4, gt=0, description="refuse a run that would repeat a source more often")
 
@@ -207,6 +220,8 @@ class Data(Block):
         for place, source in {"neutral": self.neutral, **self.held_out}.items():
             if source.sources or source.tokens:
                 raise ValueError(f"{place}: a text that is measured needs its documents: write builtin:, files: or hf:")
+        if self.decontaminate and any(source.tokens for source in self.trained_on().values()):
+            raise ValueError("decontaminate: a tokens: source has no text to look through; clean it before it is tokenised")
         if self.tokenizer.train_bpe and any(source.tokens for source in (*self.trained_on().values(), *self.tokenizer.train_on)):
             raise ValueError("tokenizer: a tokens: source is made of an existing tokenizer's ids; name that one with path: or hf:")
         return self
