@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from ablate.data import sources, tokenizer
+from ablate.data import chat, sources, tokenizer
 from ablate.errors import StudyError
 from ablate.model import ladder, presets
 from ablate.model.pretrained import Pretrained, pretrained
@@ -81,7 +82,7 @@ def _started(study: spec.Study, checkpoint: Callable[[str], Pretrained]) -> tupl
     """The checkpoint that a study's runs start from, and the study with its tokenizer where it names none of its own."""
     name, unnamed = study.model.start_from, study.data.tokenizer == spec.Tokenizer()
     if name is None:
-        return (_with_tokenizer(study, spec.Tokenizer(train_bpe=DEFAULT_BPE)) if unnamed else study), None
+        return _with_tokenizer(study, spec.Tokenizer(train_bpe=DEFAULT_BPE) if unnamed else study.data.tokenizer), None
     start = checkpoint(name)
     if study.data.seq_len > start.window:
         raise StudyError(
@@ -100,7 +101,17 @@ def _started(study: spec.Study, checkpoint: Callable[[str], Pretrained]) -> tupl
 
 
 def _with_tokenizer(study: spec.Study, chosen: spec.Tokenizer) -> spec.Study:
-    return study.model_copy(update={"data": study.data.model_copy(update={"tokenizer": chosen})})
+    """The study with this tokenizer, whose chat template, if it has one, writes out conversations that name no other."""
+    data = study.data
+
+    def written(source: spec.Source | None) -> spec.Source | None:
+        if source is None or source.messages_field is None or source.chat_template is not None or chosen.path is None:
+            return source
+        return source.model_copy(update={"chat_template": chosen.path}) if chat.has_template(Path(chosen.path)) else source
+
+    one = {name: written(getattr(data, name)) for name in ("synthetic", "web", "neutral")}
+    many = {name: {key: written(source) for key, source in getattr(data, name).items()} for name in ("sources", "held_out")}
+    return study.model_copy(update={"data": data.model_copy(update={"tokenizer": chosen, **one, **many})})
 
 
 def shares(data: spec.Data, synthetic_ratio: Fraction) -> dict[str, Fraction]:

@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from ablate.data import hygiene, neutral, readers, textbook, web, world
+from ablate.data import chat, hygiene, neutral, readers, textbook, web, world
 from ablate.errors import DataError, StudyError
 from ablate.study import where
 from ablate.study.grid import digest as digest_of
@@ -48,6 +48,8 @@ def digest(source: Source) -> str:
     else:
         hashes = [[readers.kind(path), file_hash(path)] for path in _paths(source)]
         kept = {"where": _condition(source.where).text} if source.where else {}
+        if source.messages_field is not None:
+            kept |= {"messages_field": source.messages_field, "chat": digest_of(chat.identity(source.chat_template))}
         parts = {"files": hashes, "text_field": source.text_field, "reader": 2, **kept}
     if source.hygiene is not None and source.hygiene != _unasked(source):
         parts["hygiene"] = [source.hygiene.model_dump(mode="json"), hygiene.VERSION]
@@ -136,14 +138,17 @@ def read(source: Source, tally: hygiene.Tally) -> Iterator[str]:
     column of the condition is null or missing), rows whose text is null ("empty").
     """
     condition = _condition(source.where) if source.where else None
-    columns = {source.text_field, *(condition.names if condition else ())}
+    columns = {source.messages_field or source.text_field, *(condition.names if condition else ())}
     for path in _paths(source):
         if path.stat().st_size == 0:
             tally.leave_out("empty_file", path.name)
             continue
         field = "text" if readers.kind(path) == ".txt" else source.text_field
         for place, row in readers.rows(path, columns):
-            text = readers.text(path, place, row, field)
+            if source.messages_field is None:
+                text = readers.text(path, place, row, field)
+            else:
+                text = chat.text(path, place, row, source.messages_field, source.chat_template)
             if condition and (why := _left_out(condition, path, place, row)):
                 tally.leave_out(why, text or "")
             elif text is None:

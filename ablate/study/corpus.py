@@ -30,6 +30,8 @@ _BELONGS = {
     "hygiene": ("builtin", "files", "hf"),
     "seed": ("builtin",),
     "text_field": ("files", "hf"),
+    "messages_field": ("files", "hf"),
+    "chat_template": ("files", "hf"),
     "where": ("files", "hf"),
     "config": ("hf",),
     "split": ("hf",),
@@ -72,6 +74,12 @@ class Source(Block):
         None, description="glob, ** goes into folders: .jsonl, .json, .txt, .csv (plain, .gz, .zst), .parquet, .arrow; $VARIABLES"
     )
     text_field: str = Field("text", min_length=1, description="the column of a row that holds the text")
+    messages_field: str | None = Field(None, description="instead of text_field: the column that holds a conversation's messages")
+    chat_template: str | None = Field(
+        None,
+        description="with messages_field: folder of the tokenizer whose chat template writes them out; "
+        "default: the study's tokenizer's, if it has one, else a plain format",
+    )
     where: str | None = Field(None, description="keep only the rows for which this holds, e.g. \"score > 3 and language == 'en'\"")
     hygiene: Hygiene | None = Field(None, description="normalising, length filter, deduplication; default: see the block")
     cost: Cost | None = Field(None, description="what the text cost to generate; results and verdict are given with and without it")
@@ -106,6 +114,10 @@ class Source(Block):
         for option, having in _BELONGS.items():
             if getattr(self, option) != type(self).model_fields[option].default and kinds[0] not in having:
                 raise ValueError(f"{option}: belongs to {' and '.join(f'{kind}:' for kind in having)} sources")
+        if self.messages_field is not None and self.text_field != "text":
+            raise ValueError("messages_field: and text_field: both say where the text is; keep one")
+        if self.chat_template is not None and self.messages_field is None:
+            raise ValueError("chat_template: goes with messages_field:")
         if self.sources and sum(self.sources.values()) != 1:
             raise ValueError(f"sources: the shares add up to {float(sum(self.sources.values())):g}, not to 1")
         return self
