@@ -75,8 +75,8 @@ class Stack(Protocol):
     def seat(self, place: int, recipe: dict[str, Any]) -> Seat:
         """Seat a model that is to be trained by `recipe` at `place`, in nobody's stead."""
 
-    def step(self, asked: Sequence[Step | None]) -> Sequence[Taken | Exception]:
-        """One step of the model at each place that asks for one, or what went wrong with that one; the others stay as they are."""
+    def step(self, asked: Sequence[Step | None]) -> Sequence[Taken]:
+        """One step of the model at each place that asks for one; the others stay as they are."""
 
 
 Family = Callable[[Callable[[dict[str, Any]], Seat]], Steps[None]]
@@ -118,8 +118,7 @@ def alone(steps: Steps[T], engine: Engine) -> T:
 def drive(stack: Stack, families: Iterable[Family]) -> None:
     """Take all families to their ends, as many at once as the stack has places; the next takes the place of one that ended.
 
-    What goes wrong in a step is thrown into the family that it concerns, or else into every one that asked for it. Raises
-    Interrupted when all have stopped.
+    What goes wrong in a step is thrown into every family that asked for it. Raises Interrupted when all have stopped.
     """
     waiting = iter(families)
     steps: list[Steps[None] | None] = [None] * stack.pack
@@ -144,10 +143,10 @@ def drive(stack: Stack, families: Iterable[Family]) -> None:
         if not active:
             break
         try:
-            results = stack.step(asked)
+            resumes = [partial(one.send, taken) for (_, one), taken in zip(active, stack.step(asked), strict=True)]
         except Exception as e:
-            results = [e] * len(active)
-        for (place, one), result in zip(active, results, strict=True):
-            go_on(place, partial(one.throw, result) if isinstance(result, Exception) else partial(one.send, result))
+            resumes = [partial(one.throw, e) for _, one in active]
+        for (place, _), resume in zip(active, resumes, strict=True):
+            go_on(place, resume)
     if interrupted:
         raise interrupted[0]

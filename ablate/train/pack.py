@@ -26,7 +26,8 @@ from ablate.model.memory import RESERVED, memory, micro_batch
 from ablate.train.engine import Engine, Learner
 from ablate.train.forward import Forward
 from ablate.train.lockstep import Seat, Step, Taken
-from ablate.train.optim import Backend
+from ablate.train.oom import in_the_update, is_out_of_memory
+from ablate.train.optim import Backend, apply_together
 from ablate.train.passes import Passes
 
 _log = logging.getLogger(__name__)
@@ -48,12 +49,14 @@ class Pack:
         began = time.perf_counter()
         if not self._seats:
             self._stacked = _Stacked(recipe, self.pack, self._device, self._compile)
+            self._clips = torch.ones(self.pack, device=self._device)
             self._passes = Passes(recipe, self._device, self._stacked.parameters(), self._stacked, may_graph=self._compile)
         self._seats[place] = _PackSeat(self._passes, self.pack, recipe, self._backend, self._stacked.slices(place))
+        self._clips[place] = self._seats[place].optimizer.clip
         self._passes.book_setup(began)
         return self._seats[place]
 
-    def step(self, asked: Sequence[Step | None]) -> Sequence[Taken | Exception]:
+    def step(self, asked: Sequence[Step | None]) -> Sequence[Taken]:
         """One step of the model at each place that asks for one; the others stay as they are."""
         active = [(place, step) for place, step in enumerate(asked) if step is not None]
         self._passes.clock.start(models=len(active))
@@ -61,11 +64,36 @@ class Pack:
         batches = np.zeros((len(first.batch), self.pack, first.batch.shape[1]), dtype=np.int64)
         for place, step in active:
             batches[:, place] = step.batch
-        losses = self._passes.summed(torch.from_numpy(batches), first.leave).unbind()
-        gradients = list(zip(*(p.grad.unbind() for p in self._stacked.parameters() if p.grad is not None), strict=True))
+        losses = self._passes.summed(torch.from_numpy(batches), first.leave)
+        norms = self._update({place: step.scale for place, step in active})
+        return [(losses[place], norms[place]) for place, _ in active]
+
+    def _update(self, scales: dict[int, float]) -> dict[int, Tensor]:
+        """Use up the gradients for the models at these places; returns their norms."""
+        stacked = [p.grad for p in self._stacked.parameters() if p.grad is not None]
+        own = list(zip(*(gradient.unbind() for gradient in stacked), strict=True))
+        try:
+            norms = {place: nn.utils.get_total_norm(own[place]) for place in scales}
+            self._clip(stacked, norms)
+            for place in scales:
+                for p, gradient in zip(self._seats[place].model.parameters(), own[place], strict=True):
+                    p.grad = gradient
+            apply_together([self._seats[place].optimizer for place in scales], list(scales.values()))
+        except Exception as e:
+            if is_out_of_memory(e):
+                raise in_the_update(self._device) from e
+            raise
         for p in self._stacked.parameters():
             p.grad = None
-        return [self._seats[place].take(losses[place], gradients[place], step.scale) for place, step in active]
+        return norms
+
+    def _clip(self, stacked: Sequence[Tensor], norms: dict[int, Tensor]) -> None:
+        """Scale each model's gradients by the formula of torch.nn.utils.clip_grads_with_norm_, all models' in one product a parameter."""
+        none = torch.zeros((), device=self._device)
+        found = torch.stack([norms.get(place, none) for place in range(self.pack)])
+        factors = ((found + 1e-6).reciprocal() * self._clips).clamp(max=1.0)
+        for gradient in stacked:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
 
 
 class _Stacked(nn.Module):
@@ -130,15 +158,6 @@ class _PackSeat(Learner):
     def oom_halvings(self, times: int) -> None:
         self._passes.oom_halvings = max(times, self._passes.oom_halvings)
 
-    def take(self, loss: Tensor, gradients: Sequence[Tensor], scale: float) -> Taken | Exception:
-        """Make the update with the gradients, in the parameters' order; what goes wrong is this model's own."""
-        for p, gradient in zip(self.model.parameters(), gradients, strict=True):
-            p.grad = gradient
-        try:
-            return loss, self.update(scale)
-        except RunError as e:
-            return e
-
 
 def choose_pack(recipe: dict[str, Any], families: int, device: torch.device, compile: bool, backend: Backend) -> int:
     """What `launch.pack: auto` means on a GPU for so many families of one shape: as many as fit, or 1 where that is not faster.
@@ -181,14 +200,12 @@ def measured_gain(recipe: dict[str, Any], pack: int, device: torch.device, compi
     return pack * median(one / many for one, many in rounds[1:])  # the first round warms up
 
 
-def _seconds(step: Callable[[], Sequence[Taken | Exception]]) -> float:
+def _seconds(step: Callable[[], Sequence[Taken]]) -> float:
     """Of ten steps, waited for at the end."""
     began = time.perf_counter()
     for _ in range(10):
-        last = step()[-1]
-    if isinstance(last, Exception):
-        raise last
-    last[1].item()
+        _, norm = step()[-1]
+    norm.item()
     return time.perf_counter() - began
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ablate.train import apex
-from ablate.train.optim import Optimizer, backend_of
+from ablate.train.optim import Optimizer, apply_together, backend_of
 from tests.train.family import recipe
 
 
@@ -138,3 +138,23 @@ def test_apex_takes_the_steps_of_torch_and_its_checkpoints(name: str) -> None:
 @pytest.mark.skipif(_apex_missing() is not None, reason=f"Apex cannot run here: {_apex_missing()}")
 def test_auto_takes_apex_where_it_works() -> None:
     assert backend_of("auto", torch.device("cuda", torch.cuda.current_device())) == "apex"
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb"])
+def test_updates_made_together_are_those_made_one_by_one(name: str) -> None:
+    train = {**_train(name), "clip": 1e9}
+    both = [[_model() for _ in range(3)] for _ in range(2)]
+    ours, theirs = ([Optimizer(model, {**train, "lr": 0.004 * (1 + i // 2)}) for i, model in enumerate(models)] for models in both)
+    for step in range(6):
+        for models in both:
+            for i, model in enumerate(models):
+                _give_gradients(model, 10 * step + i)
+        scales = [1.0, 1.0 if step < 3 else 0.5, 1.0]
+        apply_together(ours, scales)
+        for optimizer, scale in zip(theirs, scales, strict=True):
+            optimizer.step(scale)
+        if step == 3:  # a state that was restored is the one that goes on
+            ours[0].restore({key: value.clone() for key, value in theirs[0].tensors().items()})
+    for mine, other in zip(*both, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), other.parameters(), strict=True))
+        assert all(p.grad is None for p in mine.parameters())
