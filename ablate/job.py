@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from ablate import ranks
 from ablate.data import mixture, shards, tokenizer
 from ablate.errors import AblateError, Interrupted
 from ablate.evals import scoring, texts
@@ -38,13 +39,15 @@ from ablate.model import ladder
 from ablate.scored import Text, Wanted
 from ablate.study import grid, spec
 from ablate.train import device, schedule
-from ablate.train.lockstep import Seat, Single, Stack, Steps, drive
+from ablate.train.lockstep import Seat, Stack, Steps, drive
 from ablate.train.loop import Branch, Family, Trained, forget
 from ablate.train.optim import backend_of
 from ablate.train.pack import Pack, choose_pack
+from ablate.train.stacks import stack_of
+from ablate.train.world import World
 from ablate.workspace import Workspace, disk_full, is_disk_full, read_json, write_json
 
-HOW = ("pack", "micro_batch", "oom_halvings", "optimizer_backend", "optimizer_version")
+HOW = ("pack", "micro_batch", "oom_halvings", "optimizer_backend", "optimizer_version", "devices", "activation_checkpointing")
 """What of a Trained is said of the attempt: it says how the numbers came about, and changes none of them."""
 
 
@@ -69,10 +72,10 @@ def read(folder: Path) -> Job:
     return Job(Workspace(Path(job.pop("root"))), **job)
 
 
-def work(folder: Path, leave: Leave | None = None) -> None:
-    """Carry the job in `folder` through; a run's error is recorded with it and the next one goes on."""
+def work(folder: Path, leave: Leave | None = None, world: World | None = None) -> None:
+    """Carry the job in `folder` through, leading the world if there is one; a run's error is recorded and the next one goes on."""
     job = read(folder)
-    chosen = device.pick(job.device)
+    chosen, launch = device.pick(job.device), job.study["launch"]
     desks: dict[str, Desk] = {}
 
     def desk(runs: Sequence[dict[str, Any]]) -> Desk:
@@ -83,11 +86,12 @@ def work(folder: Path, leave: Leave | None = None) -> None:
 
     backend = backend_of(job.optimizer_backend, chosen)
     choose = partial(choose_pack, device=chosen, compile=job.compile, backend=backend)
-    for pack, families in packs_of(job.families, job.study["launch"]["pack"], chosen.type, job.workspace, choose):
+    one = stack_of(chosen, job.compile, backend, launch["activation_checkpointing"], world)
+    for pack, families in packs_of(job.families, "none" if world else launch["pack"], chosen.type, job.workspace, choose):
         with ExitStack() as locks:
             for family in sorted(job.workspace.family(runs[0]["family"]) for runs in families):  # so no two jobs wait for each other
                 locks.enter_context(hold(family / "lock", f"the family {family.name}", wait=True))
-            stack: Stack = Single(chosen, job.compile, backend) if pack == 1 else Pack(pack, chosen, job.compile, backend)
+            stack: Stack = Pack(pack, chosen, job.compile, backend) if pack > 1 else one
             drive(stack, [partial(_carry, desk(runs), runs) for runs in families])
 
 
@@ -310,9 +314,12 @@ def main(folder: Path, lock: int | None) -> int:
 
     `lock` is the descriptor of the job's lock where the launcher took it for us; run by hand, the job takes it itself.
     """
-    leave = on_signals()
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if ranks.is_one():
+        job = read(folder)
+        return ranks.take_part(folder, job.device, job.compile, partial(work, folder))
+    leave = on_signals()
     if lock is not None:
         os.set_inheritable(lock, False)  # what this process starts must not keep the lock after it
     try:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
+from ablate.errors import StudyError
 from ablate.jobs import cores
 from ablate.model import ladder
 from ablate.model.gpus import GPUS
@@ -144,12 +145,16 @@ def machine_for(study: spec.Study, space: Workspace) -> Machine:
 
 
 def slots_of(study: spec.Study) -> int:
-    """Jobs at once: as asked; else one a GPU, or one a core (small models gain nothing from a second thread)."""
+    """Jobs at once: as asked; else one on every `devices` GPUs, or cores (small models gain nothing from a second thread)."""
     if study.launch.launcher == "inline":
         return 1
     if study.launch.slots != "auto":
         return study.launch.slots
-    return torch.cuda.device_count() if device.pick(study.launch.device).type == "cuda" else cores()
+    devices, cuda = study.launch.devices, device.pick(study.launch.device).type == "cuda"
+    here = torch.cuda.device_count() if cuda else cores()
+    if cuda and devices > here:
+        raise StudyError(f"launch.devices: each job is to have {devices}, and there are {here} GPUs here; write a smaller number")
+    return max(1, here // devices)
 
 
 def compiles(study: spec.Study) -> bool:

@@ -172,6 +172,13 @@ def _train(study: spec.Study, params: int, chosen: torch.device) -> dict[str, An
             f"train.schedule: {train.schedule} depends on the token budget from its first step, so that runs cannot share a trunk: "
             "write launch: {share: none}"
         )
+    if (batch // seq_len) % study.launch.devices:
+        sequences, devices = batch // seq_len, study.launch.devices
+        fitting = max(1, round(sequences / devices)) * devices * seq_len
+        raise StudyError(
+            f"launch.devices: the {sequences} sequences of a step (train.batch_tokens {batch} / data.seq_len {seq_len}) cannot be dealt "
+            f"evenly to {devices} devices; write train.batch_tokens: {fitting}, or another number of devices"
+        )
     ends = {"min_lr": train.min_lr} if train.schedule in schedule.WHOLE_RUN else {}
     return {
         "optimizer": train.optimizer.model_dump(mode="json", exclude={"backend"}),

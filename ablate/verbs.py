@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from ablate import drive, plan
@@ -72,9 +73,9 @@ def ingest(space: Workspace) -> str:
 def _launcher(study: spec.Study, space: Workspace) -> Launcher:
     if study.launch.launcher == "inline":
         return InlineLauncher()
-    slots = slots_of(study)
-    gpus = slots if device.pick(study.launch.device).type == "cuda" else 0
-    return LocalLauncher(slots, threads=max(1, cores() // slots), compiled=space.compiled, gpus=gpus)
+    slots, devices = slots_of(study), study.launch.devices
+    gpus = torch.cuda.device_count() if device.pick(study.launch.device).type == "cuda" else 0
+    return LocalLauncher(slots, threads=max(1, cores() // (slots * devices)), compiled=space.compiled, gpus=gpus, devices=devices)
 
 
 def _report(console: Console, space: Workspace, name: str) -> None:

@@ -20,6 +20,7 @@ TOP = [
     "audit",
     "predict",
     "fit",
+    "ranks",
     "job",
     "progress",
     "drive",

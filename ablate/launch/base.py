@@ -6,11 +6,13 @@ its process, so a worker that was killed is dead at once and one whose driver wa
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ from typing import Protocol
 
 from ablate.errors import BusyError
 
+LAST_WORDS = "error.txt"
+"""In a job's folder: why one of several processes ended, where it could say so."""
 PROBE_SECONDS = 0.5
 """How long a lock may be found taken by somebody who only asks whether it is (`held` takes it for an instant)."""
 
@@ -105,6 +109,40 @@ def holder(lock: Path) -> str:
         return "another process"
 
 
+def lives(folder: Path) -> bool:
+    """Whether any process of the job in `folder` does: the one that the launcher started, or one that torchrun started for it."""
+    return any(held(lock) for lock in sorted(folder.glob("lock*")))
+
+
+def ask_to_leave(folder: Path) -> None:
+    """Ask the job's first process, which the others follow, to write a checkpoint and leave."""
+    for lock in (folder / "lock.0", folder / "lock"):
+        if held(lock):
+            with contextlib.suppress(ValueError, ProcessLookupError):
+                signed = json.loads(lock.read_text())
+                if signed["host"] == socket.gethostname():
+                    os.kill(signed["pid"], signal.SIGTERM)
+                return
+
+
+@contextmanager
+def stand(folder: Path, rank: int) -> Iterator[None]:
+    """Be one of the processes that torchrun starts for a job: hold a lock of one's own, since it hands on no descriptor, and end when
+    torchrun does, however it ends."""
+    with hold(folder / f"lock.{rank}", f"place {rank} of the job {folder.name}"):
+        parent = os.getppid()
+        if (folder / "lock").exists() and not held(folder / "lock"):
+            os._exit(1)
+
+        def watch() -> None:
+            while os.getppid() == parent:
+                time.sleep(PROBE_SECONDS)
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
+        yield
+
+
 class Adopted:
     """A job that an earlier driver started and that still lives."""
 
@@ -112,15 +150,10 @@ class Adopted:
         self.folder = folder
 
     def alive(self) -> bool:
-        return held(self.folder / "lock")
+        return lives(self.folder)
 
     def stop(self) -> None:
-        try:
-            holder = json.loads((self.folder / "lock").read_text())
-        except ValueError:
-            return
-        if holder["host"] == socket.gethostname() and self.alive():
-            os.kill(holder["pid"], signal.SIGTERM)
+        ask_to_leave(self.folder)
 
     def exit_reason(self) -> str:
         return "its worker ended (started by an earlier driver, so its exit status is unknown)"

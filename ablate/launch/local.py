@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from ablate.launch.base import Handle, sign, take
+from ablate.launch.base import LAST_WORDS, Handle, ask_to_leave, lives, sign, take
 
 
 def environment(threads: int, compiled: Path) -> dict[str, str]:
@@ -27,29 +28,31 @@ class LocalJob:
         self.process = process
 
     def alive(self) -> bool:
-        return self.process.poll() is None
+        return self.process.poll() is None or lives(self.folder)
 
     def stop(self) -> None:
-        if self.alive():
-            self.process.send_signal(signal.SIGTERM)
+        ask_to_leave(self.folder)
 
     def exit_reason(self) -> str:
         status = self.process.returncode
+        with contextlib.suppress(FileNotFoundError):
+            return (self.folder / LAST_WORDS).read_text(encoding="utf-8")
         if status < 0:
             return f"its worker was killed by {signal.Signals(-status).name}" + (" (out of memory?)" if status == -signal.SIGKILL else "")
         return f"its worker ended with status {status}; see {self.folder / 'log.txt'}"
 
 
 class LocalLauncher:
-    """Starts `python -m ablate.job FOLDER` here; with several GPUs each slot sees one of its own."""
+    """Starts `python -m ablate.job FOLDER` here, under torchrun where a job has several devices; each slot sees its own GPUs."""
 
     name = "local"
 
-    def __init__(self, slots: int, threads: int, compiled: Path, gpus: int = 0) -> None:
+    def __init__(self, slots: int, threads: int, compiled: Path, gpus: int = 0, devices: int = 1) -> None:
         self.slots = slots
         self.threads = threads
         self.compiled = compiled
         self.gpus = gpus
+        self.devices = devices
         self._jobs: list[tuple[int, LocalJob]] = []
 
     def start(self, folder: Path) -> Handle:
@@ -59,7 +62,7 @@ class LocalLauncher:
         lock = take(folder / "lock", f"the job {folder.name}")
         with (folder / "log.txt").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "ablate.job", str(folder), str(lock)],
+                self._command(folder, lock),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -73,9 +76,16 @@ class LocalLauncher:
         self._jobs = [(s, j) for s, j in self._jobs if j.alive()] + [(slot, job)]
         return job
 
+    def _command(self, folder: Path, lock: int) -> list[str]:
+        if self.devices == 1:
+            return [sys.executable, "-m", "ablate.job", str(folder), str(lock)]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+        return [*torchrun, "--nproc-per-node", str(self.devices), "-m", "ablate.job", str(folder)]
+
     def _environment(self, slot: int) -> dict[str, str]:
         env = environment(self.threads, self.compiled)
         if self.gpus:
             visible = env.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(self.gpus)))).split(",")
-            env["CUDA_VISIBLE_DEVICES"] = visible[slot % len(visible)]
+            leased = (visible[(slot * self.devices + i) % len(visible)] for i in range(self.devices))
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(leased)
         return env

@@ -91,23 +91,31 @@ def memory(
 def activation_bytes(model: dict[str, Any], seq_len: int, product: int, checkpointing: bool = False, maps: bool = False) -> int:
     """Bytes a token that the compiled forward pass keeps for the backward pass, `product` bytes a value of a matrix product.
 
-    A layer of a Llama keeps: its input and the sum after attention (float32); both normalised inputs, the mixed values and
+    A layer of a Llama keeps: its input and the sum after attention (float32 on a CPU); both normalised inputs, the mixed values and
     the three of the gated feed-forward (as the products); query, key, value (float32 where the probabilities are kept, which
     then come to 4 bytes a head and position). Counted on the saved tensors of the compiled pass: 8 widths + 3 inner widths
     in float32, within 3% (bfloat16: 12%). With checkpointing only the inputs stay, and one layer at a time is kept whole.
     """
     width, layers = int(model["hidden_size"]), int(model["num_hidden_layers"])
     inner = int(model.get("intermediate_size") or 4 * width)  # what transformers takes for the families that may leave it out
-    stream = 4 * width
+    stream = (4 if maps else product) * width  # between layers
     attention = 12 * width + 4 * int(model["num_attention_heads"]) * seq_len if maps else 3 * product * width
     layer = 2 * stream + product * (3 * width + 3 * inner) + attention
     return layers * stream + layer if checkpointing else layers * layer + stream
 
 
-def micro_batch(model: dict[str, Any], train: dict[str, Any], seq_len: int, device_type: str) -> int:
-    """Sequences a pass: the largest divisor of a step's whose activations are within ACTIVATION_BYTES, at least one."""
-    one = memory(model, train, seq_len, micro_batch=1, maps=device_type == "cpu").activations
-    return divisor(train["batch_tokens"] // seq_len, max(1, ACTIVATION_BYTES[device_type] // one))
+def micro_batch(
+    model: dict[str, Any], train: dict[str, Any], seq_len: int, device_type: str, devices: int = 1, checkpointing: bool = False
+) -> int:
+    """Sequences a pass of one device: the largest divisor of its share of a step whose activations are within ACTIVATION_BYTES, at
+    least one."""
+    one = memory(model, train, seq_len, 1, devices, checkpointing, maps=device_type == "cpu").activations
+    return divisor(train["batch_tokens"] // seq_len // devices, max(1, ACTIVATION_BYTES[device_type] // one))
+
+
+def needs_checkpointing(model: dict[str, Any], train: dict[str, Any], seq_len: int, devices: int, room: int) -> bool:
+    """What `activation_checkpointing: auto` means on a GPU of `room` bytes: yes where not even one sequence a pass fits without."""
+    return memory(model, train, seq_len, 1, devices).total > room - RESERVED
 
 
 def divisor(sequences: int, most: int) -> int:
@@ -141,12 +149,12 @@ def _fit(gpu: str, room: int, model: dict[str, Any], train: dict[str, Any], seq_
 def _sharded(counts: ladder.Counts, model: dict[str, Any], product: int, devices: int, passes: int) -> tuple[int, int, int]:
     """(weights, gradients, optimiser) of FSDP2: a shard of each in float32, and what is whole for a while.
 
-    Whole are the embedding and the head from the forward to the end of the backward pass, and two layers (the one at work
-    and the one fetched ahead), in the precision of the products; and the gradients, in float32: all of them where several
+    Whole are the embedding and the head from the forward to the end of the backward pass, in float32, and two layers (the one at
+    work and the one fetched ahead) in the precision of the products; and the gradients, in float32: all of them where several
     passes are summed before they are reduced, else those of one layer, the embedding and the head.
     """
     shard = -(-counts.total // devices)
     outer = counts.total - counts.non_embedding
     layer = counts.non_embedding // int(model["num_hidden_layers"])
     summed = counts.total if passes > 1 and sums_whole(counts.total) else outer + layer
-    return 4 * shard + product * (outer + 2 * layer), 4 * (shard + summed), 8 * shard
+    return 4 * shard + 4 * outer + 2 * product * layer, 4 * (shard + summed), 8 * shard

@@ -127,11 +127,21 @@ class Launch(Block):
     pack: Literal["auto", "none"] | Annotated[int, Field(ge=1, le=1024)] = Field(
         "auto", description="families of one shape trained at once; auto: on a GPU as many as fit, if that is faster; none on a CPU"
     )
+    devices: int = Field(1, ge=1, description="GPUs (or, on a CPU, processes) that train one model together, each holding a shard of it")
+    activation_checkpointing: Literal["auto"] | bool = Field(
+        "auto", description="keep a layer's input only and compute it twice; auto: on a GPU where one sequence does not fit without"
+    )
     checkpoint_every: Seconds = Field(60.0, description="seconds between checkpoints")
     gpu: Gpu | None = Field(None, description="the GPU that `ablate plan` prices for where it is not the one here")
     mfu: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="share of the peak that is expected of it (6 N and attention and head a token, dense bfloat16); plan says so"
     )
+
+    @model_validator(mode="after")
+    def _devices_have_processes(self) -> Launch:
+        if self.devices > 1 and self.launcher == "inline":
+            raise ValueError(f"devices: {self.devices} needs a process for each of them, and with: inline starts none; write with: local")
+        return self
 
 
 class Study(Block):

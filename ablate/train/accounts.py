@@ -10,20 +10,20 @@ from typing import Any
 
 
 class Clock:
-    """Seconds of training that one model has to pay for: while `models` are trained at once, each pays for its share.
+    """Device-seconds of training that one model has to pay for: while `models` are trained at once, each pays for its share.
 
     It runs from the making of a batch to the collecting of losses, and stands still while something is compiled, saved or scored.
     """
 
-    def __init__(self) -> None:
-        self._seconds, self._models = 0.0, 1
+    def __init__(self, devices: int = 1) -> None:
+        self._seconds, self._models, self._devices = 0.0, 1, devices
         self._since: float | None = None
 
     def read(self) -> float:
         """The seconds so far; only differences mean anything."""
         now = time.perf_counter()
         if self._since is not None:
-            self._seconds += (now - self._since) / self._models
+            self._seconds += (now - self._since) * self._devices / self._models
             self._since = now
         return self._seconds
 

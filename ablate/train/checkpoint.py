@@ -48,7 +48,7 @@ def save(folder: Path, name: str, tensors: dict[str, Tensor], progress: dict[str
 def load(folder: Path, name: str) -> State | None:
     """The newest whole state, or None where there is none (said in the log where there should have been one)."""
     for part in folder.glob(f".{name}.safetensors.*.part"):
-        part.unlink()  # what a killed process was writing
+        part.unlink(missing_ok=True)  # what a killed process was writing
     return next((state for path in _paths(folder, name) if (state := _read_or_none(path)) is not None), None)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from ablate.model.build import initial
+from ablate.train import checkpoint, sharded
 from ablate.train.forward import Forward
 from ablate.train.oom import in_the_update, is_out_of_memory
 from ablate.train.optim import Backend, Optimizer
@@ -20,6 +23,8 @@ from ablate.train.passes import Passes
 
 class Learner:
     """A model, its optimiser, and the state of both."""
+
+    devices = 1
 
     def __init__(self, recipe: dict[str, Any], device: torch.device, backend: Backend) -> None:
         self._recipe = recipe
@@ -48,19 +53,39 @@ class Learner:
             p.copy_(fresh[name] if fresh is not None else tensors[f"model/{name}"])
         self.optimizer.restore(tensors)
 
+    def save(self, folder: Path, name: str, progress: dict[str, Any], suspect: bool = False) -> None:
+        """Write a checkpoint (see checkpoint.py). Raises DiskFullError."""
+        checkpoint.save(folder, name, self.tensors(), progress, suspect)
+        sharded.remove(folder, name)
+
+    def load(self, folder: Path, name: str) -> dict[str, Any] | None:
+        """Take over the newest whole checkpoint, of one device or of several, and return its progress; None where there is none."""
+        state = checkpoint.load(folder, name) or sharded.load(folder, name, dict(self.model.named_parameters()), None)
+        if state is None:
+            return None
+        self.restore(state[0])
+        return state[1]
+
+    def whole(self) -> PreTrainedModel:
+        """The model, live."""
+        return self.model
+
 
 class Engine(Passes):
     """A model that is trained alone: the (compiled) forward and backward pass and the update."""
 
-    pack = 1
+    pack = devices = 1
 
-    def __init__(self, recipe: dict[str, Any], device: torch.device, compile: bool, backend: Backend = "torch") -> None:
+    def __init__(
+        self, recipe: dict[str, Any], device: torch.device, compile: bool, backend: Backend = "torch", checkpointing: bool = False
+    ) -> None:
         began = time.perf_counter()
         learner = Learner(recipe, device, backend)
         self.model, self.optimizer, self.tensors, self.restore = learner.model, learner.optimizer, learner.tensors, learner.restore
+        self.save, self.load, self.whole = learner.save, learner.load, learner.whole
         self._update = learner.update
-        loss = Forward(self.model, recipe["data"]["seq_len"], recipe["train"]["precision"] == "bfloat16", compile)
-        super().__init__(recipe, device, self.model.parameters(), loss, may_graph=compile)
+        loss = Forward(self.model, recipe["data"]["seq_len"], recipe["train"]["precision"] == "bfloat16", compile, checkpointing)
+        super().__init__(recipe, device, self.model.parameters(), loss, may_graph=compile, checkpointing=checkpointing)
         self.book_setup(began)
 
     def prepare(self) -> None:

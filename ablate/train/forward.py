@@ -7,14 +7,18 @@ the loss. Every other causal model goes through its own decoder into the same lo
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, LlamaForCausalLM, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ablate.train.loss import next_token_loss
 
@@ -32,12 +36,13 @@ class Forward(nn.Module):
     are summed, and a replay overwrites those of the one before.
     """
 
-    def __init__(self, model: PreTrainedModel, seq_len: int, bfloat16: bool, compile: bool) -> None:
+    def __init__(self, model: PreTrainedModel, seq_len: int, bfloat16: bool, compile: bool, checkpointing: bool = False) -> None:
         super().__init__()
         self.model = model
         self._bfloat16 = bfloat16
         self._device = model.device.type
         self.graphs = False
+        self._attention = model.config._attn_implementation
         if isinstance(model, LlamaForCausalLM):
             self._prepare_llama(seq_len)
             passed = self._llama_loss
@@ -45,20 +50,36 @@ class Forward(nn.Module):
             passed = self._decoder_loss if _has_plain_logits(model) else self._logits_loss
         self._loss = torch.compile(passed, dynamic=False) if compile else passed
         self._graphed = torch.compile(passed, dynamic=False, mode="reduce-overhead") if compile else passed
+        if checkpointing:
+            self._keep_inputs_only(compile)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Loss in nats a token; tokens [sequences, seq_len + 1]."""
+        passed = self._graphed if self.graphs else self._loss
+        with self._own_attention():
+            loss: Tensor = passed(tokens[:, :-1], tokens[:, 1:])
+            return loss
+
+    @contextmanager
+    def _own_attention(self) -> Iterator[None]:
+        """While the block runs; others who use the model find it as transformers made it."""
         config = self.model.config
         before = config._attn_implementation
-        if isinstance(self.model, LlamaForCausalLM):
-            config._attn_implementation = self._attention
-        passed = self._graphed if self.graphs else self._loss
+        config._attn_implementation = self._attention
         try:
             with sdpa_kernel(_KERNELS, set_priority=True) if self._device == "cuda" else nullcontext():
-                loss: Tensor = passed(tokens[:, :-1], tokens[:, 1:])
-            return loss
-        finally:  # others who use the model find it as transformers made it
+                yield
+        finally:
             config._attn_implementation = before
+
+    def _keep_inputs_only(self, compiled: bool) -> None:
+        """Keep of every layer only its input, and compute the rest once more in the backward pass (Chen et al. 2016, 1604.06174).
+
+        That second time comes after `forward` has returned, so it needs its own word on attention, unless a graph holds it.
+        """
+        how: dict[str, Any] = {} if compiled else {"context_fn": lambda: (nullcontext(), self._own_attention())}
+        for layer in layers(self.model):
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, **how)
 
     def _prepare_llama(self, seq_len: int) -> None:
         AttentionInterface.register(_PLAIN, _plain_attention)
@@ -94,6 +115,11 @@ class Forward(nn.Module):
         with torch.autocast(self._device, torch.bfloat16, enabled=self._bfloat16):
             logits = self.model(input_ids=inputs, use_cache=False).logits
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+
+def layers(model: PreTrainedModel) -> list[nn.Module]:
+    """The layers of a model of any family: what is sharded, compiled and recomputed one at a time."""
+    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
 def _has_plain_logits(model: PreTrainedModel) -> bool:

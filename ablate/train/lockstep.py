@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -44,6 +45,9 @@ class Seat(Protocol):
     clock: Clock
     pack: int
     """Models that take a step together here."""
+    devices: int
+    """That hold one model together."""
+    activation_checkpointing: bool
     micro_batch: int
     """Sequences a pass."""
     oom_halvings: int
@@ -60,11 +64,17 @@ class Seat(Protocol):
     def take_setup_seconds(self) -> float:
         """Seconds spent on building and compiling since this was last asked."""
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything that must be restored for the next step to be the same."""
-
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a state of `tensors()`; an empty one means the weights before the first step."""
+        """With an empty state: back to the weights before the first step."""
+
+    def save(self, folder: Path, name: str, progress: dict[str, Any], suspect: bool) -> None:
+        """Write a checkpoint; a `suspect` one replaces none above suspicion. Raises DiskFullError."""
+
+    def load(self, folder: Path, name: str) -> dict[str, Any] | None:
+        """Take over the newest whole checkpoint and return its progress; None where there is none."""
+
+    def whole(self) -> PreTrainedModel:
+        """The model with all its weights in this process."""
 
 
 class Stack(Protocol):
@@ -88,11 +98,13 @@ class Single:
 
     pack = 1
 
-    def __init__(self, device: torch.device, compile: bool, backend: Backend) -> None:
-        self._device, self._compile, self._backend = device, compile, backend
+    def __init__(
+        self, device: torch.device, compile: bool, backend: Backend, checkpointing: Callable[[dict[str, Any]], bool] = lambda _: False
+    ) -> None:
+        self._device, self._compile, self._backend, self._checkpointing = device, compile, backend, checkpointing
 
     def seat(self, place: int, recipe: dict[str, Any]) -> Seat:
-        self._engine = Engine(recipe, self._device, self._compile, self._backend)
+        self._engine = Engine(recipe, self._device, self._compile, self._backend, self._checkpointing(recipe))
         return self._engine
 
     def step(self, asked: Sequence[Step | None]) -> Sequence[Taken]:

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ablate.leave import Leave
-from ablate.train import checkpoint
+from ablate.train import checkpoint, sharded
 from ablate.train.accounts import Ledger
 from ablate.train.device import peak_memory
 from ablate.train.engine import Engine
@@ -61,6 +61,8 @@ class Trained:
     pack: int  # most models that were trained at once on the way
     micro_batch: int  # sequences a pass at the end
     oom_halvings: int
+    devices: int  # that trained it together; seconds are device-seconds
+    activation_checkpointing: bool
 
 
 def train_family(
@@ -86,6 +88,7 @@ def train_family(
 def forget(branch: Branch) -> None:
     """Delete a run's checkpoints, once its outcome is recorded."""
     checkpoint.remove(branch.folder, BRANCH)
+    sharded.remove(branch.folder, BRANCH)
 
 
 class Family:
@@ -152,7 +155,7 @@ class Family:
         progress, notes = walk.progress, walk.progress.notes
         return Trained(
             branch=branch,
-            model=self._seat.model,
+            model=self._seat.whole(),
             final_loss=progress.tail_sum / progress.tail_steps,
             train_seconds=progress.seconds,
             spent_seconds=progress.seconds - notes.get("trunk_seconds", 0.0) + notes.get("trunk_share", 0.0),
@@ -165,6 +168,8 @@ class Family:
             pack=progress.pack,
             micro_batch=self._seat.micro_batch,
             oom_halvings=self._seat.oom_halvings,
+            devices=self._seat.devices,
+            activation_checkpointing=self._seat.activation_checkpointing,
         )
 
     def _walk(self, folder: Path, name: str, scale: Callable[[int], float], end: int | None) -> Walk:

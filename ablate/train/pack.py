@@ -130,6 +130,8 @@ class _Stacked(nn.Module):
 class _PackSeat(Learner):
     """One model of a pack: its parameters are slices of the stack."""
 
+    activation_checkpointing = False
+
     def __init__(self, passes: Passes, pack: int, recipe: dict[str, Any], backend: Backend, slices: list[Tensor]) -> None:
         super().__init__(recipe, passes.device, backend)
         self.pack, self.device, self.clock = pack, passes.device, passes.clock

@@ -35,14 +35,23 @@ class Loss(Protocol):
 class Passes:
     """Makes gradients; what is then done with them is others' business."""
 
-    def __init__(self, recipe: dict[str, Any], device: torch.device, parameters: Iterable[Tensor], loss: Loss, may_graph: bool) -> None:
+    def __init__(
+        self,
+        recipe: dict[str, Any],
+        device: torch.device,
+        parameters: Iterable[Tensor],
+        loss: Loss,
+        may_graph: bool,
+        checkpointing: bool = False,
+    ) -> None:
         self._recipe = recipe
         self._seq_len = recipe["data"]["seq_len"]
         self._sequences = recipe["train"]["batch_tokens"] // self._seq_len
         self.device, self.clock = device, Clock()
         self._parameters, self._loss = list(parameters), loss
         self._may_graph = may_graph and device.type == "cuda" and _waits_for_launches(recipe)
-        self.micro_batch = micro_batch(recipe["model"], recipe["train"], self._seq_len, device.type)
+        self.micro_batch = micro_batch(recipe["model"], recipe["train"], self._seq_len, device.type, checkpointing=checkpointing)
+        self.activation_checkpointing = checkpointing
         self.oom_halvings = 0
         self._prepared = False
         self._setup_seconds = 0.0
@@ -93,7 +102,10 @@ class Passes:
                 if not is_out_of_memory(e):
                     raise
                 if self.micro_batch == 1:
-                    one = memory(self._recipe["model"], self._recipe["train"], self._seq_len, 1, maps=self.device.type == "cpu")
+                    one = memory(
+                        self._recipe["model"], self._recipe["train"], self._seq_len, 1, 1, self.activation_checkpointing,
+                        maps=self.device.type == "cpu",
+                    )  # fmt: skip
                     raise one_is_too_much(one, self._seq_len, self.device) from e
             self._halve()  # out here: the error holds on to the frames, and these to the activations
 

@@ -68,11 +68,9 @@ class Walk:
 
     def resume(self) -> bool:
         """Load the newest whole checkpoint into the seat; False where there is none."""
-        state = checkpoint.load(self.folder, self._name)
-        if state is None:
+        progress = self._seat.load(self.folder, self._name)
+        if progress is None:
             return False
-        tensors, progress = state
-        self._seat.restore(tensors)
         self.progress = Progress(**{**progress, "guard": Guard(**progress.get("guard", {}))})
         self._seat.micro_batch = self.progress.micro_batch or self._seat.micro_batch
         self._seat.oom_halvings = self.progress.oom_halvings
@@ -130,7 +128,7 @@ class Walk:
         self._seat.clock.stop()
         self.progress.micro_batch, self.progress.oom_halvings = self._seat.micro_batch, self._seat.oom_halvings
         with self._leave.at_stake():
-            checkpoint.save(self.folder, self._name, self._seat.tensors(), asdict(self.progress), self.progress.guard.high > 0)
+            self._seat.save(self.folder, self._name, asdict(self.progress), self.progress.guard.high > 0)
         self._saved = time.perf_counter()
 
     def _collect(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,14 +19,16 @@ from ablate.launch.local import LocalLauncher
 from ablate.workspace import write_json
 
 
-@pytest.fixture(params=["local", "inline"])
+@pytest.fixture(params=["local", "inline", pytest.param("torchrun", marks=pytest.mark.slow)])
 def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Launcher:
-    return LocalLauncher(2, 1, tmp_path / "compiled") if request.param == "local" else InlineLauncher()
+    if request.param == "inline":
+        return InlineLauncher()
+    return LocalLauncher(2, 1, tmp_path / "compiled", devices=2 if request.param == "torchrun" else 1)
 
 
 def job(folder: Path) -> Path:
     """A job with nothing to do."""
-    study = {"evaluate": {}, "launch": {"share": "trunk"}, "keep_models": "all"}
+    study = {"evaluate": {}, "launch": {"share": "trunk", "pack": "auto", "activation_checkpointing": "auto"}, "keep_models": "all"}
     path = folder / "jobs" / "a job, with 'quotes'"
     write_json(
         path / "job.json",
@@ -76,3 +79,23 @@ def test_each_slot_sees_one_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     launcher = LocalLauncher(2, 1, tmp_path, gpus=2)
     assert [launcher._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["4", "7"]
+
+
+def test_each_slot_sees_as_many_gpus_as_a_job_has_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,4,6")
+    launcher = LocalLauncher(2, 1, tmp_path, gpus=4, devices=2)
+    assert [launcher._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["0,2", "4,6"]
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_job_die_with_torchrun(tmp_path: Path) -> None:
+    handle = LocalLauncher(1, 1, tmp_path / "compiled", devices=2).start(job(tmp_path))
+    deadline = time.monotonic() + 60
+    while not all(held(handle.folder / f"lock.{rank}") for rank in (0, 1)):
+        assert time.monotonic() < deadline and handle.alive()
+        time.sleep(0.01)
+    os.kill(json.loads((handle.folder / "lock").read_text())["pid"], signal.SIGKILL)
+    while handle.alive() or Adopted(handle.folder).alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not any(held(lock) for lock in handle.folder.glob("lock*"))

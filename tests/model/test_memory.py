@@ -43,7 +43,7 @@ def test_a_shard_is_its_part_and_what_is_whole_for_a_while() -> None:
     held = memory(LLAMA_2_7B, BF16, 4096, 1, devices=8)
     outer, layer = 2 * 32_000 * 4096, (SEVEN - 2 * 32_000 * 4096) // 32
     assert held.optimizer == SEVEN  # 8 bytes / 8 devices
-    assert held.parameters == SEVEN // 2 + 2 * (outer + 2 * layer)
+    assert held.parameters == SEVEN // 2 + 4 * outer + 2 * 2 * layer
     assert held.gradients == SEVEN // 2 + 4 * (outer + layer), "28 GB are never summed whole"
     small = ladder.shape(1_000_000, 1024, 128, False)
     total = ladder.count(small).total
@@ -55,13 +55,13 @@ def test_a_shard_is_its_part_and_what_is_whole_for_a_while() -> None:
 
 def test_activations_by_hand() -> None:
     width, inner = 4096, 11_008
-    layer = 8 * width + 2 * 3 * (width + inner) + 3 * 2 * width
-    assert activation_bytes(LLAMA_2_7B, 4096, 2) == 32 * layer + 4 * width
-    assert activation_bytes(LLAMA_2_7B, 4096, 2, checkpointing=True) == 32 * 4 * width + layer
+    layer = 2 * 2 * width + 2 * 3 * (width + inner) + 3 * 2 * width
+    assert activation_bytes(LLAMA_2_7B, 4096, 2) == 32 * layer + 2 * width
+    assert activation_bytes(LLAMA_2_7B, 4096, 2, checkpointing=True) == 32 * 2 * width + layer
     maps = activation_bytes(LLAMA_2_7B, 4096, 4, maps=True) - activation_bytes(LLAMA_2_7B, 4096, 4)
     assert maps == 32 * 4 * 32 * 4096, "a probability a head and position, in float32"
     held = memory(LLAMA_2_7B, BF16, 4096, 3)
-    assert held.activations == 3 * 4096 * (32 * layer + 4 * width)
+    assert held.activations == 3 * 4096 * (32 * layer + 2 * width)
     assert held.logits == LOGIT_BYTES * LOGITS_AT_ONCE["cuda"], "never more of them at once"
 
 
@@ -103,6 +103,6 @@ def test_a_fit_holds_and_one_device_fewer_does_not(params: int) -> None:
 
 def test_seven_billion_on_each_gpu() -> None:
     found = {fit.gpu: (fit.devices, fit.checkpointing) for fit in fits(LLAMA_2_7B, BF16, 4096)}
-    assert found["H200"] == (1, True)
+    assert found["H200"] == (1, False)
     assert found["H100"] == (2, False)
     assert found["RTX-4090"] == (8, True)

@@ -1,0 +1,83 @@
+"""What test_parallel.py runs under torchrun, in every process: `python -m torch.distributed.run ... two_processes.py FOLDER`.
+
+The first process leaves in FOLDER what it saw (seen.json) and the weights before, after and when a checkpoint was taken.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ablate.errors import RunError
+from ablate.train import sharded
+from ablate.train.lockstep import Step
+from ablate.train.parallel import Sharded
+from ablate.train.world import World, join, part
+from tests.train.family import batch, recipe
+
+STEPS = 5
+SEQUENCES = recipe()["train"]["batch_tokens"] // recipe()["data"]["seq_len"]
+
+
+def lead(stack: Sharded, folder: Path) -> dict[str, Any]:
+    """Train, save, train on, go back and train on again; two passes a step and device, so that gradients are summed."""
+    seat = stack.seat(0, recipe())
+    seat.micro_batch = SEQUENCES // stack.devices // 2
+    keep(seat.whole(), folder / "before.safetensors")
+    losses = steps(stack, 0, STEPS)
+    seat.save(folder, "branch", {"step": STEPS})
+    keep(seat.whole(), folder / "after.safetensors")
+    on = steps(stack, STEPS, 2)
+    progress = seat.load(folder, "branch")
+    again = steps(stack, STEPS, 2)
+    seat.restore({})
+    keep(seat.whole(), folder / "restored.safetensors")
+    return {"losses": losses, "on": on, "again": again, "progress": progress, "fresh": steps(stack, 0, 2)}
+
+
+def steps(stack: Sharded, first: int, count: int) -> list[tuple[float, float]]:
+    asked = [Step(batch(step * SEQUENCES, SEQUENCES), 1.0, lambda: False) for step in range(first, first + count)]
+    taken = [stack.step([one])[0] for one in asked]
+    return [(float(loss), float(norm)) for loss, norm in taken]
+
+
+def keep(model: nn.Module, path: Path) -> None:
+    save_file({name: p.detach().clone() for name, p in model.named_parameters()}, path)
+
+
+def fail_in_one(world: World, folder: Path) -> str:
+    """What a save raises here when the second process may not write files of that size."""
+    if not world.leads:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    try:
+        sharded.save(folder, "branch", {"model/a": torch.zeros(1000) + world.rank, f"model/{world.rank}": torch.zeros(1000)}, {}, world)
+    except RunError as e:
+        return str(e)
+    return "nothing"
+
+
+def main(folder: Path) -> None:
+    world = join("cpu", folder / "error.txt")
+    stack = Sharded(world, torch.device("cpu"), compile=False)
+    if world.leads:
+        seen = lead(stack, folder)
+        world.tell([])
+        (folder / "seen.json").write_text(json.dumps(seen))
+    else:
+        stack.follow()
+    before = (folder / "branch.sharded" / "state.json").read_bytes()
+    failure = fail_in_one(world, folder)
+    assert (folder / "branch.sharded" / "state.json").read_bytes() == before
+    print(f"process {world.rank}: {failure}", flush=True)
+    part()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
