@@ -27,6 +27,7 @@ def digests(folder: Path, text: str = TINY, *overrides: str) -> list[str]:
         "evaluate.benchmarks=[builtin:unseen_sums]",
         "name=another",
         "launch.slots=7",
+        "train.optimizer.backend=torch",
         "launch.share=none",
         "keep_models=none",
         "data.max_epochs=1",
@@ -44,6 +45,7 @@ def test_what_is_around_a_run_changes_no_digest(tmp_path: Path, override: str) -
         "train.batch_tokens=256",
         "train.decay=0.3",
         "train.optimizer.weight_decay=0.2",
+        "train.optimizer=lamb",
         "data.seq_len=128",
         "data.tokenizer.train_bpe=600",
         "model.tie_word_embeddings=false",
@@ -182,3 +184,8 @@ def test_the_shipped_studys_digests_change_with_the_numerics_version_alone() -> 
     study = load(Path(__file__).parents[1] / "studies" / "quality_vs_quantity.yaml", None, ["train.precision=float32"])
     runs = [run.digest for run in resolve.runs(study)]
     assert (len(runs), grid.digest(runs)) == (54, "c63de4331b937a6c")
+
+
+def test_the_backend_of_the_optimizer_is_no_factor(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="cannot be a factor"):
+        digests(tmp_path, TINY, "grid.train.optimizer.backend=[auto, torch]")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -28,54 +30,76 @@ def next_token_loss(hidden: Tensor, head: Tensor, targets: Tensor, bias: Tensor 
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     with torch.autocast(device, enabled=False):
-        loss: Tensor = _Chunked.apply(hidden, head, targets, bias, rows, dtype)[0]  # type: ignore[no-untyped-call]
+        loss: Tensor = _chunked(hidden, head, targets, bias, rows, dtype, torch.compiler.is_compiling())[0]
     return loss / counted
 
 
-class _Chunked(torch.autograd.Function):
-    """Summed cross-entropy of a linear map, with the gradients made in the forward pass while a chunk's logits are at hand.
+@torch.library.custom_op("ablate::chunked_cross_entropy", mutates_args=())
+def _chunked(
+    hidden: Tensor, head: Tensor, targets: Tensor, bias: Tensor | None, rows: int, dtype: torch.dtype, fused: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(Summed cross-entropy of a linear map, its gradients by hidden, head and bias), made while a chunk's logits are at hand.
 
     The arrangement of Liger kernel's fused linear cross-entropy (Hsu et al. 2024, 2410.10989, section 3.2), in plain
-    torch. Against recomputing the logits in the backward pass it makes three products a chunk and not four.
+    torch. Against recomputing the logits in the backward pass it makes three products a chunk and not four. `dtype` is that
+    of the products; sums are float32. An operator of its own, because a compiler that saw the chunks would hold several of
+    them at once; `fused` compiles what is done to one chunk.
     """
-
-    generate_vmap_rule = True  # models trained as one stack map over it
-
-    @staticmethod
-    def forward(
-        hidden: Tensor, head: Tensor, targets: Tensor, bias: Tensor | None, rows: int, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """(loss, its gradients by hidden, head and bias). `dtype` is that of the products; sums are float32."""
-        weight, offset = head.to(dtype), None if bias is None else bias.to(dtype)
-        sums: list[Tensor] = []
-        by_hidden = []
-        for first in range(0, hidden.shape[0], rows):
-            chunk = hidden[first : first + rows].to(dtype)
-            loss, by_logits = _loss_and_gradient(F.linear(chunk, weight, offset).float(), targets[first : first + rows])
-            small = by_logits.to(dtype)
-            by_hidden.append((small @ weight).to(hidden.dtype))
-            pieces = [loss, (small.t() @ chunk).to(head.dtype)] + ([] if bias is None else [by_logits.sum(0)])
-            sums = [total.add_(piece) for total, piece in zip(sums, pieces, strict=True)] if sums else pieces
-        return sums[0], torch.cat(by_hidden), sums[1], None if bias is None else sums[2].to(bias.dtype)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor | None]) -> None:
-        _, *gradients = output
-        ctx.mark_non_differentiable(*[g for g in gradients if g is not None])
-        ctx.save_for_backward(*gradients)
-
-    @staticmethod
-    def backward(ctx: Any, by_loss: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        by_hidden, by_head, by_bias = ctx.saved_tensors
-        return by_hidden * by_loss, by_head * by_loss, None, None if by_bias is None else by_bias * by_loss, None, None
+    weight, offset = head.to(dtype), None if bias is None else bias.to(dtype)
+    gradient_of = _compiled() if fused else _loss_and_gradient
+    sums: list[Tensor] = []
+    by_hidden = []
+    for first in range(0, hidden.shape[0], rows):
+        chunk = hidden[first : first + rows].to(dtype)
+        loss, by_logits, by_bias = gradient_of(F.linear(chunk, weight, offset), targets[first : first + rows])
+        by_hidden.append((by_logits @ weight).to(hidden.dtype))
+        pieces = [loss, (by_logits.t() @ chunk).to(head.dtype), by_bias]
+        sums = [total.add_(piece) for total, piece in zip(sums, pieces, strict=True)] if sums else pieces
+    return sums[0], torch.cat(by_hidden), sums[1], sums[2]
 
 
-def _loss_and_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """(summed cross-entropy, softmax − one-hot) of logits [rows, vocabulary], whose memory is taken over."""
+@_chunked.register_fake
+def _(
+    hidden: Tensor, head: Tensor, targets: Tensor, bias: Tensor | None, rows: int, dtype: torch.dtype, fused: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def float32(*shape: int) -> Tensor:
+        return hidden.new_empty(shape, dtype=torch.float32)
+
+    return float32(), torch.empty_like(hidden), torch.empty_like(head), float32(head.shape[0])
+
+
+@_chunked.register_vmap
+def _(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    """Model by model."""
+    lanes = [[x if dim is None else x.select(dim, i) for x, dim in zip(inputs, in_dims, strict=True)] for i in range(info.batch_size)]
+    return tuple(torch.stack(parts) for parts in zip(*(_chunked(*lane) for lane in lanes), strict=True)), (0, 0, 0, 0)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.dtype = None if inputs[3] is None else inputs[3].dtype
+    ctx.save_for_backward(*output[1:])
+
+
+def _backward(ctx: Any, by_loss: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    by_hidden, by_head, by_bias = ctx.saved_tensors
+    return by_hidden * by_loss, by_head * by_loss, None, (by_bias * by_loss).to(ctx.dtype) if ctx.dtype else None, None, None, None
+
+
+_chunked.register_autograd(_backward, setup_context=_save)
+
+
+@cache
+def _compiled() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+    return torch.compile(_loss_and_gradient, dynamic=False)
+
+
+def _loss_and_gradient(products: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(summed cross-entropy, softmax − one-hot, its sum over the rows) of logits [rows, vocabulary]."""
     counted = targets != IGNORED
     index = torch.where(counted, targets, 0)[:, None]
+    logits = products.to(torch.float32, copy=True)
     total = logits.logsumexp(-1, keepdim=True)
     loss = torch.where(counted[:, None], total - logits.gather(1, index), 0.0).sum()
-    gradient = logits.sub_(total).exp_()
-    gradient.scatter_add_(1, index, gradient.new_full((), -1.0).expand_as(index))
-    return loss, gradient.mul_(counted[:, None])
+    words = torch.arange(logits.shape[1], device=logits.device)
+    gradient = logits.sub_(total).exp_().add_(words == index, alpha=-1).mul_(counted[:, None])
+    return loss, gradient.to(products.dtype), gradient.sum(0)

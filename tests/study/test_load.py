@@ -118,6 +118,8 @@ MISTYPED = [
     ),
     ("optimizer: adamw", "optimizer: {betas: [0.9]}", ":12: train.optimizer.betas: the list has too few entries"),
     ("optimizer: adamw", "optimizer: {betas: [0.9, 1]}", ":12: train.optimizer.betas entry 2: expected a number below 1, found 1"),
+    ("optimizer: adamw", "optimizer: {name: lamb, weight_decay: 0}", ":12: train.optimizer: lamb scales the updates of decayed"),
+    ("optimizer: adamw", "optimizer: {backend: cuda}", ":12: train.optimizer.backend: 'cuda' is not known"),
     ('["builtin:all"]', "[{blimp: x}]", ":13: evaluate.benchmarks entry 1: name: goes with blimp:"),
     ("2m", "soon", ":14: launch.checkpoint_every: 'soon' is not a number such as 90s, 2m, 1.5h or 1d"),
     ("data:", "dta:", ":8: unknown key 'dta'; nearest: data; valid: name, question"),
