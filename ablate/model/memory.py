@@ -4,9 +4,8 @@ State, in bytes a parameter (mixed precision as in Rajbhandari et al. 2020, 1910
 
 | layout                                    | weights | gradients | optimiser                | in all |
 | ----------------------------------------- | ------- | --------- | ------------------------ | ------ |
-| float32 weights (torch's AdamW or LAMB)   | 4       | 4         | 8, two moments           | 16     |
+| float32 weights (AdamW or LAMB)           | 4       | 4         | 8, two moments           | 16     |
 | the same with bfloat16 products           | 4 + 2   | 4         | 8                        | 18     |
-| bfloat16 weights, float32 masters (Apex)  | 2       | 2         | 12, masters and moments  | 16     |
 
 The 2 are the copies in bfloat16 that autocast makes of the matrices and the backward pass needs again.
 """
@@ -66,12 +65,11 @@ def memory(
     devices: int = 1,
     checkpointing: bool = False,
     *,
-    masters: bool = False,
     maps: bool = False,
 ) -> Memory:
     """Bytes on each of `devices` at the peak of a step; micro_batch is the sequences a pass of one device.
 
-    `model` and `train` are the blocks of a recipe. masters: Apex's layout, on one device. maps: attention keeps its
+    `model` and `train` are the blocks of a recipe. maps: attention keeps its
     probabilities, as the plain products do (on a CPU) and fused kernels do not. More devices than one: FSDP2.
     """
     counts, width = ladder.count(model), int(model["hidden_size"])
@@ -82,8 +80,6 @@ def memory(
     if devices > 1:
         passes = train["batch_tokens"] // seq_len // devices // micro_batch
         return Memory(*_sharded(counts, model, product, devices, passes), activations, logits)
-    if masters:
-        return Memory(2 * counts.total, 2 * counts.total, 12 * counts.total, activations, logits)
     cast = 2 * (counts.non_embedding + int(model["vocab_size"]) * width) if product == 2 else 0
     return Memory(4 * counts.total + cast, 4 * counts.total, 8 * counts.total, activations, logits)
 
