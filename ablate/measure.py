@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ablate.evals import texts
+from ablate.model.build import fresh
 from ablate.model.memory import micro_batch
 from ablate.train import device as devices
 from ablate.train.engine import Engine
@@ -31,7 +32,7 @@ class Shape:
     """One shape on one device, ready to be timed."""
 
     def __init__(self, recipe: dict[str, Any], device: torch.device, compile: bool) -> None:
-        recipe = one_pass(recipe, device.type)
+        recipe = one_pass(fresh(recipe), device.type)
         self.seq_len, self.tokens = recipe["data"]["seq_len"], recipe["train"]["batch_tokens"]
         self.vocabulary, self.device = recipe["model"]["vocab_size"], device
         self.engine = Engine(recipe, device, compile)

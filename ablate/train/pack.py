@@ -21,7 +21,7 @@ from torch.func import functional_call, vmap
 
 from ablate.errors import RunError
 from ablate.model import ladder
-from ablate.model.build import build
+from ablate.model.build import build, fresh
 from ablate.model.memory import RESERVED, memory, micro_batch
 from ablate.train.engine import Engine, Learner
 from ablate.train.forward import Forward
@@ -193,6 +193,7 @@ def measured_gain(recipe: dict[str, Any], pack: int, device: torch.device, compi
     rng = np.random.default_rng(0)
     seq_len = recipe["data"]["seq_len"]
     batch = rng.integers(recipe["model"]["vocab_size"], size=(recipe["train"]["batch_tokens"] // seq_len, seq_len + 1))
+    recipe = fresh(recipe)
     engine, stack = Engine(recipe, device, compile, backend), Pack(pack, device, compile, backend)
     engine.prepare()
     for place in range(pack):

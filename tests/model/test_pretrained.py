@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from ablate import resolve
 from ablate.data.tokenizer import train_bpe
 from ablate.errors import RunError, StudyError
+from ablate.measure import Shape
 from ablate.model import build, ladder
 from ablate.model.pretrained import pretrained
 from ablate.study.load import load
@@ -73,6 +74,13 @@ def test_a_checkpoint_gives_params_shape_and_tokenizer(tmp_path: Path, monkeypat
     assert {run.data.tokenizer.path for run in runs} == {str(tmp_path / "start"), str(tmp_path / "other")}
     assert {run.params for run in runs} == {ladder.count(EVERY["gpt2"]).non_embedding}
     assert len({run.digest for run in runs}) == len(runs) == 8
+
+
+def test_speed_is_measured_without_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "start")
+    runs = resolve.runs(load(write(tmp_path, FROM), None, ["train.precision=float32"]), Workspace(tmp_path))
+    assert Shape(runs[0].recipe, torch.device("cpu"), compile=False).engine.model.config.model_type == "gpt2"
 
 
 def without(folder: Path, name: str) -> None:
