@@ -15,7 +15,7 @@ from ablate.errors import StudyError
 from ablate.jobs import cores
 from ablate.model import ladder
 from ablate.model.gpus import GPUS
-from ablate.model.memory import RESERVED, Memory, memory, micro_batch
+from ablate.model.memory import RESERVED, Memory, fits, memory, micro_batch
 from ablate.scored import HELD_OUT_BYTES, Wanted
 from ablate.speed import Rate, Setting, Speeds
 from ablate.study import grid, spec
@@ -190,15 +190,18 @@ def peak(recipe: dict[str, Any], machine: Machine, shares_trunk: bool) -> int:
 
 
 def parts(recipe: dict[str, Any], machine: Machine) -> Memory:
-    """What the shape asks for on one device, by what it is for."""
+    """What the shape asks for on one device, by what it is for. Of a GPU that is not here there are as many as it takes."""
     model, train, seq_len = recipe["model"], recipe["train"], recipe["data"]["seq_len"]
     cpu = machine.device_type == "cpu"
     sequences = micro_batch(model, train, seq_len, machine.device_type)
-    while True:
-        held = memory(model, train, seq_len, sequences, maps=cpu)
-        if cpu or sequences == 1 or held.total + RESERVED <= machine.memory_bytes:
-            return held
+    held = memory(model, train, seq_len, sequences, maps=cpu)
+    while not cpu and sequences > 1 and held.total + RESERVED > machine.memory_bytes:
         sequences //= 2  # as the engine does when memory runs out
+        held = memory(model, train, seq_len, sequences)
+    if isinstance(machine, Elsewhere) and held.total + RESERVED > machine.memory_bytes:
+        fit = next(fit for fit in fits(model, train, seq_len) if fit.gpu == machine.name)
+        return fit.memory if fit.devices is not None else held
+    return held
 
 
 def _whole(value: float | None) -> int | None:

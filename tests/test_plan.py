@@ -12,6 +12,7 @@ import pytest
 from ablate import plan, resolve
 from ablate.errors import StudyError
 from ablate.model import ladder
+from ablate.model.memory import RESERVED
 from ablate.plan_text import as_text
 from ablate.predict import START_SECONDS, Here, Scoring
 from ablate.report import generation
@@ -160,9 +161,10 @@ def test_an_assumed_mfu_is_a_range_and_says_so(tmp_path: Path) -> None:
     assert price.device_hours is not None and price.least_device_hours == pytest.approx(price.device_hours * 0.3 / 0.5)
 
 
-def test_a_gpu_that_is_too_small_is_refused_with_the_sum(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"7B needs .* there is 80.0 GB on A100-80GB: .* it fits on .*2 x A100-80GB or H100"):
-        plan.price(load(write(tmp_path), None, SEVEN), Workspace(tmp_path))
+def test_of_a_gpu_that_is_too_small_alone_there_are_as_many_as_it_takes(tmp_path: Path) -> None:
+    price = plan.price(load(write(tmp_path), None, SEVEN), Workspace(tmp_path))
+    assert price.sizes[0].memory <= 80_000_000_000 - RESERVED and price.memory == price.sizes[0].memory
+    assert "fits      7B on 1 x H200" in as_text(price) and "2 x A100-80GB or H100" in as_text(price)
 
 
 def test_what_text_costs_and_what_repeating_it_is_worth(price: plan.Price) -> None:
