@@ -26,11 +26,12 @@ def refuse_memory(largest: grid.Run, machine: Machine, together: int) -> None:
     beside = reserved or PROCESS_BYTES
     parted = " + ".join(f"{format_bytes(size)} {name}" for name, size in (*vars(held).items(), ("beside them", beside)))
     slots = f", {machine.slots} at once need {format_bytes(together)}" if together > need else ""
+    spread = f" on each of {machine.devices} devices" if machine.devices > 1 else ""
     fit = "; ".join(where_it_fits(largest.recipe))
     raise StudyError(
-        f"a run of params {format_count(largest.params)} needs {format_bytes(held.total + beside)} of memory ({parted}){slots}, and "
-        f"there is {format_bytes(have)} on {machine.name}: lower grid.params or launch.slots, or run it on a larger device"
-        + (f"; it fits on {fit}" if fit else "")
+        f"a run of params {format_count(largest.params)} needs {format_bytes(held.total + beside)} of memory{spread} ({parted}){slots}, "
+        f"and there is {format_bytes(have)} on {machine.name}: lower grid.params or launch.slots, raise launch.devices, or run it on "
+        "a larger device" + (f"; it fits on {fit}" if fit else "")
     )
 
 

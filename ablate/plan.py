@@ -130,7 +130,7 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
         disk=disk(study, runs, read), disk_here=shutil.disk_usage(existing(space)).free,
         device_hours=hours,
         least_device_hours=hours * machine.least / machine.most if isinstance(machine, Elsewhere) and hours is not None else hours,
-        wall_seconds=_wall(seconds, slots, prepare.tokens_to_build(runs, space)),
+        wall_seconds=_wall([s and s / machine.devices for s in seconds], slots, prepare.tokens_to_build(runs, space)),
         detectable=detectable(study, runs, space), seeds=len(study.seeds),
     )  # fmt: skip
 
@@ -202,7 +202,7 @@ def _run_price(run: grid.Run, machine: Machine, shares_trunk: bool) -> RunPrice:
 def _together(runs: Sequence[grid.Run], machine: Machine) -> int:
     """Bytes with the largest runs in all slots: on one device each, or all in this machine's memory."""
     largest = max(peak(run.recipe, machine, True) for run in {run.family: run for run in runs}.values())
-    return largest if machine.device_type == "cuda" else machine.slots * largest + DRIVER_BYTES
+    return largest if machine.device_type == "cuda" else machine.slots * machine.devices * largest + DRIVER_BYTES
 
 
 def _hours(seconds: Sequence[float | None]) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -15,7 +15,7 @@ from ablate.errors import StudyError
 from ablate.jobs import cores
 from ablate.model import ladder
 from ablate.model.gpus import GPUS
-from ablate.model.memory import RESERVED, Memory, fits, memory, micro_batch
+from ablate.model.memory import RESERVED, Memory, fits, memory, micro_batch, needs_checkpointing
 from ablate.scored import HELD_OUT_BYTES, Wanted
 from ablate.speed import Rate, Setting, Speeds
 from ablate.study import grid, spec
@@ -55,6 +55,9 @@ class Machine(Protocol):
     name: str
     device_type: str
     slots: int
+    devices: int
+    """Of one job."""
+    checkpointing: bool | Literal["auto"]
     memory_bytes: int
     """Of one device."""
     assumption: str | None
@@ -84,7 +87,8 @@ class Here:
     def __init__(self, study: spec.Study, space: Workspace) -> None:
         chosen = device.pick(study.launch.device)
         self.slots, self.device_type, self.memory_bytes = slots_of(study), chosen.type, memory_of(chosen)
-        self.speeds = Speeds(space, Setting(chosen, compiles(study), self.slots))
+        self.devices, self.checkpointing = study.launch.devices, study.launch.activation_checkpointing
+        self.speeds = Speeds(space, Setting(chosen, compiles(study), self.slots, self.devices))
         self.name = self.speeds.name
 
     def rate(self, recipe: dict[str, Any]) -> Rate | None:
@@ -111,13 +115,15 @@ class Elsewhere:
 
     device_type = "cuda"
 
-    def __init__(self, word: spec.Gpu, mfu: float | None, slots: int) -> None:
-        gpu = GPUS[word]
+    def __init__(self, word: spec.Gpu, launch: spec.Launch) -> None:
+        gpu, mfu = GPUS[word], launch.mfu
         self.least, self.most = (mfu, mfu) if mfu else ASSUMED_MFU
         share = f"{mfu:.0%} (launch.mfu)" if mfu else f"{self.least:.0%} to {self.most:.0%} (assumed: state launch.mfu)"
         self.assumption: str | None = f"{gpu.peak_flops / 1e12:.0f} TFLOP/s at an MFU of {share}; nothing was measured on it"
         self.name: str = word
-        self.slots, self.memory_bytes, self._peak = slots, gpu.bytes, gpu.peak_flops
+        self.slots = 1 if launch.slots == "auto" else launch.slots
+        self.devices, self.checkpointing = launch.devices, launch.activation_checkpointing
+        self.memory_bytes, self._peak = gpu.bytes, gpu.peak_flops
 
     def rate(self, recipe: dict[str, Any]) -> Rate | None:
         return Rate(self._peak * self.least / ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"]), "from the MFU")
@@ -140,7 +146,7 @@ def machine_for(study: spec.Study, space: Workspace) -> Machine:
     """The GPU that launch.gpu names, unless that is the device here; else the device here. StudyError where there is no such device."""
     word = study.launch.gpu
     if word is not None and not (torch.cuda.is_available() and device.describe(device.pick("cuda"))["device"] in GPUS[word].reported):
-        return Elsewhere(word, study.launch.mfu, 1 if study.launch.slots == "auto" else study.launch.slots)
+        return Elsewhere(word, study.launch)
     return Here(study, space)
 
 
@@ -184,21 +190,24 @@ def peak(recipe: dict[str, Any], machine: Machine, shares_trunk: bool) -> int:
         return job
     if machine.device_type == "cuda":
         return parts(recipe, machine).total
-    process = machine.process_bytes(recipe)
+    process = machine.process_bytes(recipe) if machine.devices == 1 else None  # one device is what was measured
     alone = PROCESS_BYTES + parts(recipe, machine).total if process is None else process + SCORING_BYTES
     return alone + (STATE_BYTES * ladder.count(recipe["model"]).total if shares_trunk else 0)
 
 
 def parts(recipe: dict[str, Any], machine: Machine) -> Memory:
-    """What the shape asks for on one device, by what it is for. Of a GPU that is not here there are as many as it takes."""
+    """What the shape asks for on one device, by what it is for. Of a GPU that is not here there are as many as it takes, unless
+    launch.devices says how many."""
     model, train, seq_len = recipe["model"], recipe["train"], recipe["data"]["seq_len"]
-    cpu = machine.device_type == "cpu"
-    sequences = micro_batch(model, train, seq_len, machine.device_type)
-    held = memory(model, train, seq_len, sequences, maps=cpu)
+    cpu, devices, again = machine.device_type == "cpu", machine.devices, machine.checkpointing
+    if again == "auto":
+        again = not cpu and needs_checkpointing(model, train, seq_len, devices, machine.memory_bytes)
+    sequences = micro_batch(model, train, seq_len, machine.device_type, devices, again)
+    held = memory(model, train, seq_len, sequences, devices, again, maps=cpu)
     while not cpu and sequences > 1 and held.total + RESERVED > machine.memory_bytes:
         sequences //= 2  # as the engine does when memory runs out
-        held = memory(model, train, seq_len, sequences)
-    if isinstance(machine, Elsewhere) and held.total + RESERVED > machine.memory_bytes:
+        held = memory(model, train, seq_len, sequences, devices, again)
+    if isinstance(machine, Elsewhere) and devices == 1 and held.total + RESERVED > machine.memory_bytes:
         fit = next(fit for fit in fits(model, train, seq_len) if fit.gpu == machine.name)
         return fit.memory if fit.devices is not None else held
     return held

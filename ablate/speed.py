@@ -45,6 +45,8 @@ class Setting:
     device: torch.device
     compile: bool
     slots: int
+    devices: int = 1
+    """Of one job."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Speeds:
         self.name: str = describe(setting.device)["device"]
         self._path, self._compiled = space.runs / "speed.json", space.compiled
         self._kept: dict[str, dict[str, Any]] = read_json(self._path) or {}
-        self._machine = digest([self.name, str(torch.__version__), setting.compile, setting.slots])
+        self._machine = digest([self.name, str(torch.__version__), setting.compile, setting.slots, setting.devices])
 
     def measure(self, recipes: Sequence[dict[str, Any]], say: Callable[[str], None]) -> None:
         """Measure shapes that nothing is known of, MOST_MEASURED at most; `say` is told what and why. RunError where that fails."""

@@ -161,6 +161,17 @@ def test_an_assumed_mfu_is_a_range_and_says_so(tmp_path: Path) -> None:
     assert price.device_hours is not None and price.least_device_hours == pytest.approx(price.device_hours * 0.3 / 0.5)
 
 
+def test_devices_share_what_a_run_holds(tmp_path: Path) -> None:
+    study = load(write(tmp_path), None, [*SEVEN, "launch.devices=8"])
+    eight, two = (plan.price(s, Workspace(tmp_path)) for s in (study, load(tmp_path / "tiny.yaml", None, SEVEN)))
+    assert eight.memory < two.memory and eight.device_hours == two.device_hours
+    assert eight.wall_seconds is not None and two.wall_seconds is not None and eight.wall_seconds < two.wall_seconds / 7
+    with pytest.raises(
+        StudyError, match=r"7B needs .* of memory on each of 2 devices \(.*, and there is 24.0 GB on L4: .*raise launch.devices"
+    ):
+        plan.price(load(tmp_path / "tiny.yaml", None, [*SEVEN, "launch.devices=2", "launch.gpu=L4"]), Workspace(tmp_path))
+
+
 def test_of_a_gpu_that_is_too_small_alone_there_are_as_many_as_it_takes(tmp_path: Path) -> None:
     price = plan.price(load(write(tmp_path), None, SEVEN), Workspace(tmp_path))
     assert price.sizes[0].memory <= 80_000_000_000 - RESERVED and price.memory == price.sizes[0].memory
