@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from ablate.errors import AblateError
+from ablate.workspace import room_for
 
 _study = click.argument("study", type=click.Path(path_type=Path))
 _overrides = click.argument("overrides", nargs=-1, metavar="[PATH.TO.FIELD=VALUE]...")
@@ -152,7 +153,8 @@ def schema() -> None:
 def main() -> NoReturn:
     """Entry point: an AblateError becomes its sentence and its exit status; nothing a user typed gives a traceback."""
     try:
-        status: Any = cli.main(standalone_mode=False)
+        with room_for("what the command makes"):
+            status: Any = cli.main(standalone_mode=False)
     except AblateError as e:
         click.echo(f"ablate: {e}", err=True)
         sys.exit(e.exit_status)

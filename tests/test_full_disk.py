@@ -122,12 +122,15 @@ def study(disk: Path, _elsewhere: Path) -> None:
     filler = fill(disk)
     out, err = driver.communicate(timeout=200)
     filler.unlink()
-    print(json.dumps([driver.returncode, out + err, ablate("run", "tiny.yaml", cwd=disk)]))
+    again = ablate("run", "tiny.yaml", cwd=disk)
+    fill(disk)
+    print(json.dumps([driver.returncode, out + err, again, ablate("plot", cwd=disk, status=1)]))
 
 
 @pytest.mark.slow
 @needs_a_disk
 def test_a_study_whose_disk_fills_up_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    status, said, again = on_a_small_disk(40_000, tmp_path, "study")
+    status, said, again, plot = on_a_small_disk(40_000, tmp_path, "study")
     assert status == 1 and "no room left on the disk" in said and "run the same command again" in said and "Traceback" not in said, said
     assert "1 runs: 0 done, 1 to go" in again and "failed" not in again
+    assert "no room left on the disk" in plot
