@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ablate.errors import Interrupted
 from ablate.leave import Leave
+from ablate.model.memory import LOGITS_AT_ONCE
 from ablate.train.device import can_compile
 from ablate.train.engine import Engine
 from ablate.train.lockstep import Seat, Single, Stack, Step, Steps, drive
@@ -162,6 +163,11 @@ def _apart(precision: str, compile: bool, steps: int) -> float:
 
 def test_bfloat16_agrees() -> None:
     assert _apart("bfloat16", compile=False, steps=20) < 1e-5
+
+
+def test_a_vocabulary_that_goes_chunk_by_chunk_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOGITS_AT_ONCE, "cpu", 20 * recipe()["model"]["vocab_size"])  # 64 rows in four unequal chunks
+    assert _apart("float32", compile=False, steps=5) < 1e-5
 
 
 @pytest.mark.slow
