@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from ablate.errors import AblateError
 from ablate.model.build import initial, on_meta
-from ablate.model.memory import micro_batch, sums_whole
+from ablate.model.memory import RESERVED, divisor, memory, micro_batch, sums_whole
 from ablate.train import checkpoint, sharded
 from ablate.train.accounts import Clock
 from ablate.train.forward import Forward, layers
@@ -62,8 +62,17 @@ class Sharded:
         """A new model in the stead of the one before."""
         self.clock, checkpointing = Clock(self._world.size), self._checkpointing(recipe)
         self._everywhere("build", recipe, checkpointing)
-        self.micro_batch = micro_batch(recipe["model"], recipe["train"], self._seq_len, self.device.type, self._world.size, checkpointing)
+        self.micro_batch = self._passes_that_fit(recipe, checkpointing)
         return self
+
+    def _passes_that_fit(self, recipe: dict[str, Any], checkpointing: bool) -> int:
+        """Sequences a pass. Out of memory in one process ends all, so on a GPU no more than memory has room for by its sum."""
+        shape = recipe["model"], recipe["train"], self._seq_len
+        sequences = micro_batch(*shape, self.device.type, self.devices, checkpointing)
+        room = torch.cuda.get_device_properties(self.device).total_memory - RESERVED if self.device.type == "cuda" else None
+        while room and sequences > 1 and memory(*shape, sequences, self.devices, checkpointing).total > room:
+            sequences = divisor(self._own, sequences // 2)
+        return sequences
 
     def step(self, asked: Sequence[Step | None]) -> Sequence[Taken]:
         taken = []
