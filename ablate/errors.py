@@ -4,6 +4,7 @@ AblateError
 ├── UsageError            the command or its input cannot be used as given        exit 2
 │   ├── StudyError        the study file: unknown key, wrong type, empty grid ...
 │   ├── DataError         a source, a tokenizer or a benchmark file
+│   │   └── NetworkError  what the hub has is not on this machine, and the network is not there either
 │   ├── StoreError        results.db: unreadable, newer than this program, bad SQL
 │   └── BusyError         another driver holds this folder
 └── RunError              a run failed while it was running                       exit 1
@@ -31,6 +32,10 @@ class StudyError(UsageError):
 
 class DataError(UsageError):
     """A source, a tokenizer or a benchmark file cannot be used."""
+
+
+class NetworkError(DataError):
+    """What the hub has is not on this machine, and the hub cannot be reached."""
 
 
 class StoreError(UsageError):

@@ -40,12 +40,13 @@ class Stream:
     def open(self, space: Workspace) -> shards.Shards:
         return shards.open_shards(self.source, self.stream, self.tokenizer.name, space, self.screen.digest if self.screen else None)
 
-    def build(self, tokens: int, space: Workspace) -> None:
-        shards.prepare(self.source, self.stream, self.tokenizer.name, tokenizer.load(self.tokenizer), tokens, space, self.screen)
+    def build(self, tokens: int, space: Workspace, processes: int = 1) -> None:
+        shards.prepare(self.source, self.stream, self.tokenizer.name, tokenizer.load(self.tokenizer), tokens, space, self.screen, processes)
 
 
 def prepare(runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace, processes: int) -> None:
     """Build what is missing, then refuse what could not be scored, and runs that repeat a source more than data.max_epochs times."""
+    _refuse_changed(runs)
     check_evaluation(runs, evaluate)
     _build(runs, streams(runs, space), space, processes)
     for data in _distinct(run.data for run in runs):
@@ -81,6 +82,9 @@ def _build(runs: Sequence[Run], wanted: Mapping[Stream, int], space: Workspace, 
     for data in _distinct(run.data for run in runs):
         tokenizer.prepare(data, space)
     missing = [(stream, tokens) for stream, tokens in wanted.items() if not stream.is_built(tokens, space)]
+    for stream, tokens in [one for one in missing if sources.is_finite(one[0].source)]:
+        stream.build(tokens, space, processes)  # one after another, each by all processes
+    missing = [one for one in missing if not sources.is_finite(one[0].source)]
     if len(missing) > 1 and processes > 1:
         # spawn: a fork would inherit the threads' locks of the libraries that the driver has loaded
         with ProcessPoolExecutor(min(processes, len(missing)), mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -99,6 +103,17 @@ def _build(runs: Sequence[Run], wanted: Mapping[Stream, int], space: Workspace, 
 def tokens_to_build(runs: Sequence[Run], space: Workspace) -> int:
     """Tokens that `prepare` would have to write."""
     return sum(tokens for stream, tokens in streams(runs, space).items() if not stream.is_built(tokens, space))
+
+
+def _refuse_changed(runs: Sequence[Run]) -> None:
+    """StudyError where a source is no longer the one that the runs' digests speak of."""
+    named = {(run.data.trained_on()[name], name, found) for run in runs for name, found in run.recipe["data"]["sources"].items()}
+    for source, name, found in named:
+        if sources.digest(source) != found:
+            raise StudyError(
+                f"data.{name}: {source.name} has changed since the study was read; run the same command again "
+                "(changed files are another source: its runs are new ones, those of the old files stay in results.db)"
+            )
 
 
 def usage(run: Run, space: Workspace) -> list[mixture.Usage]:

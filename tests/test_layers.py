@@ -41,8 +41,9 @@ HOMES = {
     "yaml": {"study/document.py"},
     "rensa": {"data/hygiene.py"},
     "apex": {"train/apex.py"},
+    "datasets": {"data/hub.py"},
 }
-LAZY = {"cli.py", "train/apex.py"}
+LAZY = {"cli.py", "data/hub.py", "train/apex.py"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

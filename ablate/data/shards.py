@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -20,12 +21,12 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from ablate.data import hygiene, sources
+from ablate.data import hygiene, ready, sources
 from ablate.data.building import alone
 from ablate.data.decontaminate import Screen
+from ablate.data.encoding import Encoded, blocks, encoded
 from ablate.data.tokenizer import end_of_text
 from ablate.errors import DataError
 from ablate.study.grid import digest
@@ -78,7 +79,7 @@ class Manifest:
 
 def prepare(
     source: Source, stream: int, tokenizer_digest: str, tokenizer: PreTrainedTokenizerFast, tokens: int, workspace: Workspace,
-    screen: Screen | None = None,
+    screen: Screen | None = None, processes: int = 1,
 ) -> Shards:  # fmt: skip
     """At least `tokens` tokens of the stream (all of a finite source), tokenising only what is missing.
 
@@ -92,7 +93,7 @@ def prepare(
             manifest = _manifest(folder)
             if manifest is None or not _is_whole(folder, manifest):
                 manifest = _fresh(folder, _definition(source, stream, tokenizer_digest, kept_out), len(tokenizer))
-            _extend(folder, manifest, source, stream, tokenizer, tokens, screen)
+            _extend(folder, manifest, source, stream, tokenizer, tokens, screen, processes)
     return open_shards(source, stream, tokenizer_digest, workspace, kept_out)
 
 
@@ -166,64 +167,67 @@ def _fresh(folder: Path, definition: dict[str, Any], vocabulary: int) -> Manifes
 
 
 def _extend(
-    folder: Path, manifest: Manifest, source: Source, stream: int, tokenizer: PreTrainedTokenizerFast, tokens: int, screen: Screen | None
+    folder: Path, manifest: Manifest, source: Source, stream: int, tokenizer: PreTrainedTokenizerFast, tokens: int,
+    screen: Screen | None, processes: int,
 ) -> None:
     """Append blocks until there are enough tokens, or the source ends."""
-    plain = _plain(tokenizer)
     tally = hygiene.Tally()
-    # a source cannot be entered in the middle: what is there already is generated or read once more, and skipped
-    documents = sources.documents(source, stream, tally)
-    texts = islice(screen.apply(documents, tally) if screen else documents, manifest.documents, None)
+    blocks = _blocks(manifest, source, stream, tokenizer, tally, screen, processes)
     width = np.dtype(manifest.dtype).itemsize
-    with (folder / "tokens.bin").open("r+b") as token_file, (folder / "documents.bin").open("r+b") as document_file:
+    with (folder / "tokens.bin").open("r+b") as token_file, (folder / "documents.bin").open("r+b") as document_file, closing(blocks):
         token_file.truncate(manifest.tokens * width)
         document_file.truncate(manifest.documents * 16)
         token_file.seek(0, 2)
         document_file.seek(0, 2)
         committed = manifest.tokens
         while not _is_enough(manifest, source, tokens):
-            block = list(_block(texts))
-            if not block:
+            block = next(blocks, None)
+            if block is None:
+                _refuse_changed(source, manifest)
                 manifest = replace(manifest, complete=True)
                 break
-            manifest = _append(token_file, document_file, manifest, block, plain, end_of_text(tokenizer))
+            manifest = _append(token_file, document_file, manifest, block)
             if (manifest.tokens - committed) * width >= COMMIT_BYTES:
                 _commit(folder, manifest, token_file, document_file)
                 committed = manifest.tokens
         _commit(folder, replace(manifest, hygiene=asdict(tally)), token_file, document_file)
 
 
-def _block(texts: Iterator[str]) -> Iterator[str]:
-    characters = 0
-    for text in islice(texts, BLOCK_DOCUMENTS):
-        yield text
-        characters += len(text)
-        if characters >= BLOCK_CHARACTERS:
-            return
+def _blocks(
+    manifest: Manifest, source: Source, stream: int, tokenizer: PreTrainedTokenizerFast, tally: hygiene.Tally,
+    screen: Screen | None, processes: int,
+) -> Generator[Encoded, None, None]:
+    """What follows the documents that the manifest counts."""
+    # a source cannot be entered in the middle: what is there already is generated or read once more, and skipped
+    if source.tokens is not None:
+        ids = islice(ready.documents(source, tally), manifest.documents, None)
+        yield from ready.encoded(ids, BLOCK_CHARACTERS, tokenizer, manifest.dtype)
+        return
+    documents = sources.documents(source, stream, tally)
+    texts = islice(screen.apply(documents, tally) if screen else documents, manifest.documents, None)
+    definition = tokenizer.backend_tokenizer.to_str()
+    yield from encoded(blocks(texts, BLOCK_DOCUMENTS, BLOCK_CHARACTERS), definition, end_of_text(tokenizer), manifest.dtype, processes)
 
 
-def _plain(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
-    """A copy that neither cuts nor pads, and reads "<|endoftext|>" in a text as the text it is, not as a separator."""
-    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    plain.no_truncation()
-    plain.no_padding()
-    plain.encode_special_tokens = True
-    return plain
+def _refuse_changed(source: Source, manifest: Manifest) -> None:
+    """DataError where files are no longer those whose digest the tokens would carry."""
+    if sources.is_finite(source) and sources.digest(source) != manifest.definition["source"]:
+        raise DataError(
+            f"{source.name}: the files were changed while they were tokenised; run the same command again when they are at rest "
+            "(changed files are another source, whose runs are other runs)"
+        )
 
 
-def _append(token_file: IO[bytes], document_file: IO[bytes], manifest: Manifest, texts: list[str], plain: Tokenizer, end: int) -> Manifest:
+def _append(token_file: IO[bytes], document_file: IO[bytes], manifest: Manifest, block: Encoded) -> Manifest:
     """Write one block; the manifest that counts it."""
-    encoded = plain.encode_batch_fast(texts, add_special_tokens=False)
-    flat = np.array([token for one in encoded for token in (*one.ids, end)], dtype=manifest.dtype)
-    counts = np.array([(len(one) + 1, len(text.encode())) for one, text in zip(encoded, texts, strict=True)], dtype=np.int64)
-    token_file.write(flat.tobytes())
-    document_file.write(counts.tobytes())
+    token_file.write(block.ids.tobytes())
+    document_file.write(block.documents.tobytes())
     return replace(
         manifest,
-        documents=manifest.documents + len(texts),
-        tokens=manifest.tokens + flat.size,
-        bytes=manifest.bytes + int(counts[:, 1].sum()),
-        content=hashlib.sha256(bytes.fromhex(manifest.content) + flat.tobytes()).hexdigest(),
+        documents=manifest.documents + len(block.documents),
+        tokens=manifest.tokens + block.ids.size,
+        bytes=manifest.bytes + int(block.documents[:, 1].sum()),
+        content=hashlib.sha256(bytes.fromhex(manifest.content) + block.ids.tobytes()).hexdigest(),
     )
 
 

@@ -6,17 +6,14 @@ The embedded corpora are taken as they are generated, unless `hygiene:` is writt
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import math
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ablate.data import chat, hygiene, neutral, readers, textbook, web, world
+from ablate.data import chat, files, hub, hygiene, neutral, readers, ready, textbook, web, world
 from ablate.errors import DataError, StudyError
 from ablate.study import where
 from ablate.study.grid import digest as digest_of
@@ -32,12 +29,11 @@ HELD_OUT_EVERY = 50
 FEWEST_TO_HOLD_OUT = 10
 """Where chance held no document out, one is taken all the same from a source of at least this many."""
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,2})?")
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 def is_finite(source: Source) -> bool:
-    """Whether the source ends: files do, the embedded corpora do not."""
-    return source.files is not None
+    """Whether the source ends: the embedded corpora alone do not."""
+    return source.builtin is None
 
 
 def digest(source: Source) -> str:
@@ -45,15 +41,24 @@ def digest(source: Source) -> str:
     if source.builtin is not None:
         noise = source.noise.model_dump() if source.builtin == "web" else None
         parts: dict[str, Any] = {"builtin": source.builtin, "seed": source.seed, "noise": noise, "world": world.WORLD_VERSION}
+    elif source.tokens is not None:
+        hashes = [[path.suffix, files.file_hash(path)] for path in ready.paths(source)]
+        parts = {"tokens": hashes, "dtype": source.dtype, "end_of_text": source.end_of_text}
     else:
-        hashes = [[readers.kind(path), file_hash(path)] for path in _paths(source)]
         kept = {"where": _condition(source.where).text} if source.where else {}
         if source.messages_field is not None:
             kept |= {"messages_field": source.messages_field, "chat": digest_of(chat.identity(source.chat_template))}
-        parts = {"files": hashes, "text_field": source.text_field, "reader": 2, **kept}
+        parts = {**_content(source), "text_field": source.text_field, "reader": 2, **kept}
     if source.hygiene is not None and source.hygiene != _unasked(source):
         parts["hygiene"] = [source.hygiene.model_dump(mode="json"), hygiene.VERSION]
     return digest_of(parts)
+
+
+def _content(source: Source) -> dict[str, Any]:
+    if source.hf is None:
+        return {"files": [[readers.kind(path), files.file_hash(path)] for path in paths(source)]}
+    pinned = hub.commit("dataset", source.hf, source.revision)
+    return {"hf": source.hf, "config": source.config, "split": source.split, "commit": pinned}
 
 
 def _unasked(source: Source) -> Hygiene | None:
@@ -69,6 +74,8 @@ def documents(source: Source, stream: int, tally: hygiene.Tally | None = None) -
     `tally` counts, as they pass, what is kept and what is dropped and why.
     """
     tally = hygiene.Tally() if tally is None else tally
+    if source.tokens is not None:
+        raise DataError(f"{source.name}: ready tokens have no text")
     if source.builtin is None:
         return _file_documents(source, stream == HELD_OUT, tally)
     return _cleaned(source, _generated(source, stream), tally)
@@ -93,7 +100,9 @@ def _cleaned(source: Source, texts: Iterator[str], tally: hygiene.Tally) -> Iter
 
 def measured(source: Source, trained_on: bool) -> Iterator[str]:
     """The documents on which bits per byte are measured: the held-out ones, or all of the files of a source that no run
-    trains on. Empty for a trained-on source of so few documents that none is held out."""
+    trains on. Empty for a trained-on source of so few documents that none is held out, and for one of ready tokens."""
+    if source.tokens is not None:
+        return iter(())
     if is_finite(source) and not trained_on:
         return (text for text, _ in _distinct(source, hygiene.Tally()))
     return documents(source, HELD_OUT)
@@ -106,7 +115,8 @@ def _file_documents(source: Source, held_out: bool, tally: hygiene.Tally) -> Ite
             nothing = False
             yield document.text
     if nothing and not held_out:
-        raise DataError(f"files: {source.files}: no document to train on was found in the files; they are empty or hold one document only")
+        counts = "".join(f", {count} {reason}" for reason, count in tally.dropped.items())
+        raise DataError(f"{source.name}: no document to train on was found ({tally.read} read{counts}, {tally.held_out} held out)")
 
 
 @lru_cache(maxsize=64)
@@ -139,7 +149,7 @@ def read(source: Source, tally: hygiene.Tally) -> Iterator[str]:
     """
     condition = _condition(source.where) if source.where else None
     columns = {source.messages_field or source.text_field, *(condition.names if condition else ())}
-    for path in _paths(source):
+    for path in paths(source) if source.hf is None else hub.paths(source):
         if path.stat().st_size == 0:
             tally.leave_out("empty_file", path.name)
             continue
@@ -185,38 +195,13 @@ def _value(row: Any, name: str) -> Any:
     return None if isinstance(row, float) and not math.isfinite(row) else row
 
 
-def _paths(source: Source) -> list[Path]:
-    pattern = os.path.expanduser(_VARIABLE.sub(lambda m: _variable(m[1] or m[2], source), source.files or ""))
-    found = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
-    paths = [Path(name) for name in found if os.path.isfile(name)]
-    if not paths:
-        hint = "it is a folder: write FOLDER/*.jsonl" if os.path.isdir(pattern) else f"looked in {os.getcwd()}"
-        raise DataError(f"files: {source.files}: no file matches ({hint})")
-    for path in paths:
+def paths(source: Source) -> list[Path]:
+    """The files of a files: source, every one of a kind that is read."""
+    found = files.matching("files", source.files or "")
+    for path in found:
         if not readers.is_read(path):
             raise DataError(
                 f"files: {path} is not of a kind that is read: .jsonl, .json, .txt, .csv (plain, .gz or .zst), .parquet or .arrow; "
                 "narrow the pattern"
             )
-    return paths
-
-
-def _variable(name: str, source: Source) -> str:
-    if name not in os.environ:
-        raise DataError(f"files: {source.files}: the environment variable {name} is not set; set it or write the path out")
-    return os.environ[name]
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes; read again only when its size or time has changed."""
-    stat = path.stat()
-    return _file_hash(path, stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _file_hash(path: Path, _size: int, _mtime_ns: int) -> str:
-    try:
-        with path.open("rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
-    except OSError as e:
-        raise DataError(f"{path}: cannot be read: {e.strerror}") from e
+    return found

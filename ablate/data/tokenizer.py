@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from ablate.data import sources
+from ablate.data import files, hub, sources
 from ablate.data.building import alone
 from ablate.errors import DataError
 from ablate.study import spec
@@ -28,15 +28,16 @@ def vocab_size(tokenizer: spec.Tokenizer) -> int:
     """Rows that an embedding needs for it: known before it is trained."""
     if tokenizer.train_bpe is not None:
         return tokenizer.train_bpe
-    return _rows(_existing(Path(tokenizer.path or "")))
+    return _rows(_existing(tokenizer))
 
 
 def definition(data: spec.Data) -> str:
     """Digest of everything its tokens depend on: the sources it is trained on, or the files of an existing one."""
-    if data.tokenizer.path is not None:
-        _rows(_existing(Path(data.tokenizer.path)))
-        files = [Path(data.tokenizer.path) / name for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")]
-        return digest({path.name: sources.file_hash(path) for path in files if path.exists()})
+    if data.tokenizer.train_bpe is None:
+        path = _existing(data.tokenizer)
+        _rows(path)
+        parts = [path.with_name(name) for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")]
+        return digest({part.name: files.file_hash(part) for part in parts if part.exists()})
     texts: Any = {name: sources.digest(source) for name, source in data.trained_on().items()}
     if data.tokenizer.train_on:
         texts = sorted({sources.digest(source) for source in data.tokenizer.train_on})
@@ -55,7 +56,7 @@ def prepare(data: spec.Data, workspace: Workspace) -> Path:
         part = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)  # left by a process that died: we hold its lock
         if not folder.is_dir():
-            made = _load_existing(Path(data.tokenizer.path)) if data.tokenizer.path is not None else _trained(data)
+            made = _trained(data) if data.tokenizer.train_bpe is not None else _load_existing(_existing(data.tokenizer).parent)
             made.save_pretrained(part)
             part.rename(folder)
     return folder
@@ -126,16 +127,17 @@ def _head(texts: Iterator[str], size: int) -> Iterator[str]:
             return
 
 
-def _existing(folder: Path) -> Path:
-    path = folder / "tokenizer.json"
-    if not path.is_file():
+def _existing(tokenizer: spec.Tokenizer) -> Path:
+    """The tokenizer.json of one that is not trained here."""
+    folder = Path(tokenizer.path) if tokenizer.path is not None else hub.tokenizer(tokenizer)
+    if not (folder / "tokenizer.json").is_file():
         raise DataError(f"data.tokenizer.path: {folder} holds no tokenizer.json; give the folder of a (fast) Hugging Face tokenizer")
-    return path
+    return folder / "tokenizer.json"
 
 
 def _rows(path: Path) -> int:
     """The largest id and one: a vocabulary may have gaps."""
-    return _rows_of(path, sources.file_hash(path))
+    return _rows_of(path, files.file_hash(path))
 
 
 @lru_cache(maxsize=16)
