@@ -90,8 +90,8 @@ def _data_files(name: str, config: str | None, pinned: str) -> dict[str, list[st
     with _asking("dataset", name, pinned):
         try:
             found = datasets.load_dataset_builder(name, config, revision=pinned).config.data_files or {}
-        except ValueError as e:  # no such configuration, or one of several has to be named
-            raise DataError(f"hf: {name}: {' '.join(str(e).split())[:300]} (config:)") from e
+        except (ValueError, FileNotFoundError) as e:  # no such configuration, one of several to be named, no files of text
+            raise DataError(f"hf: {name}: {' '.join(str(e).split())[:300]}") from e
     before = f"hf://datasets/{name}@{pinned}/"
     return {str(split): [str(file).removeprefix(before) for file in files] for split, files in found.items()}
 
