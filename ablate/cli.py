@@ -75,6 +75,24 @@ def run(
 
 
 @cli.command()
+@_study
+@_overrides
+@_profile
+@_folder
+def prefetch(study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path) -> None:
+    """Fetch what a study needs of the Hugging Face hub, once: afterwards it runs without a network (HF_HUB_OFFLINE=1).
+
+    Example: ablate prefetch studies/tinystories_to_7b.yaml --profile small
+    """
+    from ablate import prefetch as prefetching
+    from ablate.study.load import load
+    from ablate.workspace import Workspace
+
+    for line in prefetching.fetch(load(study, profile, overrides), Workspace(folder)):
+        click.echo(line)
+
+
+@cli.command()
 @click.argument("study", type=click.Path(path_type=Path), required=False)
 @_folder
 def status(study: Path | None, folder: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
-from ablate import prepare, resolve
+from ablate import prefetch, prepare, resolve
 from ablate.detect import Detectable, detectable
 from ablate.errors import StudyError
 from ablate.fit import disk, existing, refuse_disk, refuse_memory, where_it_fits
@@ -85,7 +85,9 @@ class Price:
     tokens: dict[str, int]
     """Most tokens that any run reads of each source."""
     epochs: dict[str, float]
-    """Most passes that any run makes over each source that can end; embedded corpora never do."""
+    """Most passes that any run makes over each source that can end; embedded corpora never do. Empty where some are absent."""
+    absent: tuple[str, ...]
+    """Data sets of the hub that are not on this machine, so that nobody has counted their tokens."""
     flops: float
     flops_alone: float
     """If every run were trained alone."""
@@ -106,8 +108,10 @@ class Price:
 
 def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lambda line: None) -> Price:
     """The price of `study`; StudyError where it cannot run as written. `say` is told what is being measured."""
-    runs = resolve.runs(study, space)
-    prepare.check_evaluation(runs, study.evaluate)
+    known, absent = prefetch.as_known(study)
+    runs = resolve.runs(known, space)
+    if not absent:
+        prepare.check_evaluation(runs, study.evaluate)
     machine = machine_for(study, space)
     refuse(study, runs, machine, space)
     if isinstance(machine, Here):
@@ -116,14 +120,14 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
     jobs, scoring = jobs_of(runs, slots), Scoring(study.evaluate)
     seconds = [job_seconds(job, machine, scoring, study.launch.share) for job in jobs]
     hours = _hours(seconds)
-    read, epochs = most_read(runs), prepare.largest_epochs(runs, space, cores())
+    read, epochs = most_read(runs), {} if absent else prepare.largest_epochs(runs, space, cores())
     trunks = {run.family for family in families if study.launch.share == "trunk" and len(family.runs) > 1 for run in family.runs}
     return Price(
         study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots,
         device=machine.name, assumption=machine.assumption,
         sizes=tuple(_size(study, [r for r in runs if r.params == p], machine, scoring) for p in sorted({r.params for r in runs})),
         each=tuple(_run_price(run, machine, run.family in trunks) for run in runs),
-        tokens=read, epochs=epochs, data_gpu_hours=generation.planned([run.data.costs() for run in runs], read, epochs),
+        tokens=read, epochs=epochs, data_gpu_hours=generation.planned([run.data.costs() for run in runs], read, epochs), absent=absent,
         flops=sum(_family_flops(f.runs, study.launch.share) for f in families),
         flops_alone=sum(_flops(r.recipe) * tokens_of(r) for r in runs),
         memory=_together(runs, machine), memory_here=machine.memory_bytes,

@@ -57,6 +57,7 @@ def _whole(price: Price) -> list[str]:
         f"FLOPs     {price.flops:.2e} (training alone would take {price.flops_alone:.2e}: sharing trunks saves {saved:.0%})",
         f"tokens    most that one run reads of a source: {read}",
         *generation.lines(price.data_gpu_hours),
+        *(f"absent    {name} is not on this machine: `ablate prefetch` fetches it, then epochs can be counted" for name in price.absent),
         f"memory    {format_bytes(price.memory)} with all slots busy, of {format_bytes(price.memory_here)} there",
         *(f"fits      {format_count(s.params)} on {'; '.join(s.fits)}" for s in price.sizes if s.fits),
         f"disk      {format_bytes(price.disk)}, of {format_bytes(price.disk_here)} free here",

@@ -16,6 +16,7 @@ TOP = [
     "measure",
     "speed",
     "resolve",
+    "prefetch",
     "prepare",
     "audit",
     "predict",

@@ -20,7 +20,7 @@ from huggingface_hub import constants, errors
 from ablate.data import readers
 from ablate.errors import DataError, NetworkError
 from ablate.study import spec
-from ablate.workspace import read_json, write_json
+from ablate.workspace import disk_full, is_disk_full, read_json, write_json
 
 Kind = Literal["dataset", "model"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -38,6 +38,18 @@ def paths(source: spec.Source) -> Iterator[Path]:
     pinned = commit("dataset", name, source.revision)
     for file in _split(name, source.config, source.split, pinned):
         yield _fetched("dataset", name, pinned, file)
+
+
+def is_here(source: spec.Source) -> bool:
+    """Whether all of a data set's split can be read without a network; asks nobody."""
+    name = source.hf or ""
+    known: dict[str, Any] | None = read_json(_kept("dataset", name, source.revision))
+    pinned = source.revision if _COMMIT.fullmatch(source.revision) else known and str(known["commit"])
+    split: dict[str, Any] | None = read_json(_kept("split", name, pinned, source.config or "", source.split)) if pinned else None
+    if not pinned or split is None:
+        return False
+    cached = (huggingface_hub.try_to_load_from_cache(name, file, revision=pinned, repo_type="dataset") for file in split["files"])
+    return all(isinstance(path, str) for path in cached)
 
 
 def tokenizer(asked: spec.Tokenizer) -> Path:
@@ -117,9 +129,9 @@ def _asking(kind: Kind, name: str, revision: str) -> Iterator[None]:
         raise DataError(f"{what} has no revision {revision!r}") from e
     except DataError:
         raise
-    except (OSError, ValueError) as e:
-        if isinstance(e, OSError) and e.errno is not None and not isinstance(e, ConnectionError):
-            raise
+    except Exception as e:  # of a network that is not there every library on the way tells by an error of its own
+        if is_disk_full(e):
+            raise disk_full(constants.HF_HOME) from e
         raise NetworkError(
             f"{what} is not on this machine, and the hub cannot be reached ({type(e).__name__}): "
             "run `ablate prefetch STUDY` where there is a network"

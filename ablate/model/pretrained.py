@@ -16,7 +16,7 @@ import huggingface_hub
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from ablate.data.sources import file_hash
+from ablate.data.files import file_hash
 from ablate.errors import StudyError
 from ablate.model.presets import window_key
 from ablate.study.grid import digest
