@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from ablate import resolve
 from ablate.data import hub
 from ablate.errors import StudyError
-from ablate.study.quantities import format_bytes
 from ablate.study import spec
 from ablate.study.load import with_values
+from ablate.study.quantities import format_bytes
 from ablate.workspace import Workspace
 
 _UNKNOWN = "0" * 40

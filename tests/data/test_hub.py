@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,9 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from huggingface_hub import constants
 from transformers import PreTrainedTokenizerFast
 
+from ablate import plan
 from ablate.data import tokenizer
+from ablate.study.load import load
+from ablate.workspace import Workspace
 from tests.data.hub_stub import COMMIT, hub
 from tests.studies import TINY, write
 
@@ -61,64 +64,91 @@ def ablate(folder: Path, *arguments: str, status: int = 0, **env: str) -> str:
 
 
 def study(folder: Path, web: str = '{hf: owner/pages, where: "score > 1"}') -> str:
-    text = TINY.replace("builtin:web", web).replace("{train_bpe: 512}", "hf:owner/words").replace("seq_len: 64", "seq_len: 64\n  max_epochs: 100")
+    text = (
+        TINY.replace("builtin:web", web)
+        .replace("{train_bpe: 512}", "hf:owner/words")
+        .replace("seq_len: 64", "seq_len: 64\n  max_epochs: 100")
+    )
     return str(write(folder, text))
 
 
 def test_prefetched_once_no_network_is_needed(asked: list[str], tmp_path: Path) -> None:
     written = study(tmp_path)
-    before = ablate(tmp_path, "prefetch", written, status=2, **OFFLINE)
-    assert "hf:owner/words is not on this machine, and the hub cannot be reached" in before
     fetched = ablate(tmp_path, "prefetch", written)
     assert f"data set hf: owner/pages at {COMMIT[:12]}: 2 files" in fetched
     assert "everything is here" in fetched
     assert not any("test-0" in request and "GET" in request for request in asked), "only the split that is asked for"
     asked.clear()
-    again = ablate(tmp_path, "prefetch", written, **OFFLINE)
-    planned = json.loads(ablate(tmp_path, "plan", written, "--format", "json", **OFFLINE).partition("\n{")[2].join(["{", ""]))
-    assert again == fetched
-    assert planned["absent"] == []
-    assert planned["epochs"]["web"] > 1
+    elsewhere = ("launch.gpu=H100", "launch.mfu=0.4")  # so that nothing is measured here
+    planned = ablate(tmp_path, "plan", written, *elsewhere, **OFFLINE)
+    assert "absent" not in planned
+    assert "epochs" in planned
     assert asked == []
+
+
+def script(code: str, **env: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, text=True, capture_output=True, check=True).stdout
 
 
 READ = """
 from ablate.data import sources
 from ablate.data.hygiene import Tally
 from ablate.study.spec import Source
-source = Source(hf="owner/pages", where="score > 1", revision=REVISION)
-print(sources.digest(source), len(list(sources.read(source, Tally()))))
+for revision in REVISIONS:
+    source = Source(hf="owner/pages", where="score > 1", revision=revision)
+    print(sources.digest(source), len(list(sources.read(source, Tally()))))
 """
 
 
-def read(revision: str, **env: str) -> str:
-    code = READ.replace("REVISION", repr(revision))
-    return subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, text=True, capture_output=True, check=True).stdout
-
-
 def test_a_branch_means_the_commit_that_it_meant_first(asked: list[str]) -> None:
-    first = read("main")
+    first = script(READ.replace("REVISIONS", "['main']"))
     assert first.split()[1] == "180"
-    assert read("main", **OFFLINE) == first == read(COMMIT, **OFFLINE)
+    assert script(READ.replace("REVISIONS", f"['main', {COMMIT!r}]"), **OFFLINE) == 2 * first
     assert sum("revision/main" in request for request in asked) == 1
 
 
-@pytest.mark.parametrize(
-    ("web", "sentence"),
-    [
-        ("hf:owner/nothing", "hf:owner/nothing is not on the hub, or not for you"),
-        ("{hf: owner/pages, split: dev}", "owner/pages has no split 'dev'; it has: train, test"),
-        ("{hf: owner/pages, config: german}", "owner/pages: "),
-    ],
-)
-def test_what_the_hub_does_not_have(asked: list[str], tmp_path: Path, web: str, sentence: str) -> None:
-    assert sentence in ablate(tmp_path, "prefetch", study(tmp_path, web), status=2)
+REFUSED = """
+from ablate.data import hub, sources
+from ablate.data.hygiene import Tally
+from ablate.errors import DataError
+from ablate.study.spec import Source, Tokenizer
+for options in OPTIONS:
+    try:
+        list(sources.read(Source(**options), Tally()))
+    except DataError as e:
+        print(type(e).__name__, e)
+try:
+    hub.tokenizer(Tokenizer(hf="owner/nothing"))
+except DataError as e:
+    print(type(e).__name__, e)
+"""
 
 
-def test_without_a_network_a_plan_says_what_is_absent_and_a_run_is_refused(tmp_path: Path) -> None:
-    shipped = str(Path(__file__).parents[2] / "studies" / "tinystories_to_7b.yaml")
+def test_what_the_hub_does_not_have(asked: list[str]) -> None:
+    wrong = [{"hf": "owner/nothing"}, {"hf": "owner/pages", "split": "dev"}, {"hf": "owner/pages", "config": "german"}]
+    lines = script(REFUSED.replace("OPTIONS", repr(wrong))).splitlines()
+    sentences = [
+        "DataError the data set hf:owner/nothing is not on the hub, or not for you",
+        "DataError hf: owner/pages has no split 'dev'; it has: train, test",
+        "DataError hf: owner/pages: ",
+        "DataError the tokenizer hf:owner/nothing is not on the hub, or not for you",
+    ]
+    assert len(lines) == len(sentences)
+    assert all(line.startswith(sentence) for line, sentence in zip(lines, sentences, strict=True)), lines
+
+
+def test_without_a_network_what_is_missing_gets_a_sentence(tmp_path: Path) -> None:
     env = {"HF_HOME": str(tmp_path / "hf"), **OFFLINE}
-    planned = ablate(tmp_path, "plan", shipped, **env)
-    assert "absent    hf: HuggingFaceTB/smollm-corpus is not on this machine" in planned
-    assert "7B" in planned
-    assert "run `ablate prefetch STUDY` where there is a network" in ablate(tmp_path, "run", shipped, status=2, **env)
+    lines = script(REFUSED.replace("OPTIONS", "[{'hf': 'owner/pages'}]"), **env).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("NetworkError") and "run `ablate prefetch STUDY` where there is a network" in line for line in lines)
+
+
+def test_the_shipped_study_is_priced_without_asking_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path))
+    path = Path(__file__).parents[2] / "studies" / "tinystories_to_7b.yaml"
+    price = plan.price(load(path), Workspace(tmp_path))
+    assert set(price.absent) == {"hf: HuggingFaceTB/smollm-corpus", "hf: HuggingFaceFW/fineweb-edu", "hf: Salesforce/wikitext"}
+    assert [size.params for size in price.sizes][-1] == 7_000_000_000
+    assert price.epochs == {}
+    assert price.device_hours is not None
