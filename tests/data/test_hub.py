@@ -72,6 +72,7 @@ def study(folder: Path, web: str = '{hf: owner/pages, where: "score > 1"}') -> s
     return str(write(folder, text))
 
 
+@pytest.mark.slow
 def test_prefetched_once_no_network_is_needed(asked: list[str], tmp_path: Path) -> None:
     written = study(tmp_path)
     fetched = ablate(tmp_path, "prefetch", written)
