@@ -47,7 +47,7 @@ class Part:
     def search(self) -> Found:
         words, tokens = _sought(self.stream, self.benchmarks)
         opened = self.stream.open(self.space)
-        words.read(_decoded(opened, self.stream, self.first, self.last))
+        words.read(decoded(opened, self.stream, self.first, self.last))
         begin, end = opened.starts[self.first], opened.starts[self.last]
         tokens.read(opened.tokens[begin:end], opened.starts[self.first : self.last + 1] - begin)
         return words.found, tokens.edges
@@ -102,7 +102,7 @@ def _sought(stream: Stream, benchmarks: Sequence[Benchmark]) -> tuple[Overlap, S
     return Overlap(texts), Skipgrams(encode(tokenizer.load(stream.tokenizer), flat))
 
 
-def _decoded(opened: shards.Shards, stream: Stream, first: int, last: int) -> Iterator[str]:
+def decoded(opened: shards.Shards, stream: Stream, first: int, last: int) -> Iterator[str]:
     """The documents as text; exact for byte-level tokenizers, and nearly so for others."""
     made = tokenizer.load(stream.tokenizer)
     for begin in range(first, last, BLOCK_DOCUMENTS):

@@ -22,6 +22,8 @@ _folder = click.option(
     help="Where results.db, runs/ and plots/ lie.",
 )
 
+_format = click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="ablate")
@@ -153,6 +155,80 @@ def ingest(folder: Path) -> None:
     from ablate.workspace import Workspace
 
     click.echo(verbs.ingest(Workspace(folder)))
+
+
+@cli.group()
+def data() -> None:
+    """What a study's text is, before anything is trained on it: inspect, prepare, audit.
+
+    Example: ablate data inspect studies/quality_vs_quantity.yaml
+    """
+
+
+@data.command()
+@_study
+@_overrides
+@_profile
+@_folder
+@_format
+def inspect(study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path, format_: str) -> None:
+    """Sizes, fertility, hygiene, duplicates, overlap and samples of every source, and how each arm's stream begins.
+
+    Builds the tokenizers and tokens that are missing.
+
+    Example: ablate data inspect studies/quality_vs_quantity.yaml
+    """
+    from ablate import data_verbs
+
+    shown = data_verbs.inspect(*_asked(study, overrides, profile, folder))
+    _show(data_verbs.as_json(shown), data_verbs.inspection_text(shown), format_)
+
+
+@data.command("prepare")
+@_study
+@_overrides
+@_profile
+@_folder
+@_format
+def prepare_data(study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path, format_: str) -> None:
+    """Build the tokenizers and tokens of a study now, which `ablate run` would do first.
+
+    Example: ablate data prepare studies/quality_vs_quantity.yaml
+    """
+    from ablate import data_verbs
+
+    shown = data_verbs.build(*_asked(study, overrides, profile, folder))
+    _show(data_verbs.as_json(shown), data_verbs.reads_text(shown), format_)
+
+
+@data.command()
+@_study
+@_overrides
+@_profile
+@_folder
+@_format
+def audit(study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path, format_: str) -> None:
+    """Look for every benchmark item in every source, by four published definitions, and record what is found.
+
+    Example: ablate data audit studies/quality_vs_quantity.yaml
+    """
+    from ablate import data_verbs
+
+    shown = data_verbs.audit(*_asked(study, overrides, profile, folder))
+    _show(data_verbs.as_json(shown), data_verbs.audit_text(shown), format_)
+
+
+def _asked(study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path) -> tuple[Any, Any]:
+    from ablate.study.load import load
+    from ablate.workspace import Workspace
+
+    return load(study, profile, overrides), Workspace(folder)
+
+
+def _show(value: Any, text: str, format_: str) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=1) if format_ == "json" else text)
 
 
 @cli.command()

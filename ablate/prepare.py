@@ -48,7 +48,7 @@ def prepare(runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace, proc
     """Build what is missing, then refuse what could not be scored, and runs that repeat a source more than data.max_epochs times."""
     _refuse_changed(runs)
     check_evaluation(runs, evaluate)
-    _build(runs, streams(runs, space), space, processes)
+    build(runs, streams(runs, space), space, processes)
     for data in _distinct(run.data for run in runs):
         made = tokenizer.load(space.tokenizers / tokenizer.definition(data))
         for benchmark in Wanted(evaluate, data).benchmarks(fresh=False):
@@ -69,7 +69,7 @@ def largest_epochs(runs: Sequence[Run], space: Workspace, processes: int) -> dic
     read = {stream: tokens for stream, tokens in streams(runs, space).items() if sources.is_finite(stream.source)}
     if not read:
         return {}
-    _build(runs, read, space, processes)
+    build(runs, read, space, processes)
     most: dict[str, float] = {}
     for run in runs:
         _refuse_repetition(run, space)
@@ -78,7 +78,7 @@ def largest_epochs(runs: Sequence[Run], space: Workspace, processes: int) -> dic
     return most
 
 
-def _build(runs: Sequence[Run], wanted: Mapping[Stream, int], space: Workspace, processes: int) -> None:
+def build(runs: Sequence[Run], wanted: Mapping[Stream, int], space: Workspace, processes: int) -> None:
     for data in _distinct(run.data for run in runs):
         tokenizer.prepare(data, space)
     missing = [(stream, tokens) for stream, tokens in wanted.items() if not stream.is_built(tokens, space)]
@@ -116,14 +116,16 @@ def _refuse_changed(runs: Sequence[Run]) -> None:
             )
 
 
+def mixed(run: Run, space: Workspace) -> mixture.Mixture:
+    """The stream of sequences of a run; its sources must be prepared."""
+    data = run.recipe["data"]
+    read = [mixture.Stream(stream.open(space), run.seed, name, data["seq_len"]) for name, stream in streams_of(run, space).items()]
+    return mixture.Mixture(read, [Fraction(share) for share in data["shares"].values()])
+
+
 def usage(run: Run, space: Workspace) -> list[mixture.Usage]:
     """What a run will have read of each source by its end; the sources must be prepared."""
-    data = run.recipe["data"]
-    read = []
-    for role in data["shares"]:
-        opened = shards.open_shards(run.data.trained_on()[role], run.seed, data["tokenizer"], space, data.get("decontaminate"))
-        read.append(mixture.Stream(opened, run.seed, role, data["seq_len"]))
-    return mixture.Mixture(read, [Fraction(s) for s in data["shares"].values()]).usage(run.tokens // data["seq_len"])
+    return mixed(run, space).usage(run.tokens // run.recipe["data"]["seq_len"])
 
 
 def _distinct(many: Iterable[spec.Data]) -> list[spec.Data]:
@@ -139,12 +141,17 @@ def streams(runs: Sequence[Run], space: Workspace) -> dict[Stream, int]:
     needed: dict[Stream, int] = {}
     for run in runs:
         data = run.recipe["data"]
-        for role, share in data["shares"].items():
-            source = run.data.trained_on()[role]
-            key = Stream(source, 0 if sources.is_finite(source) else run.seed, space.tokenizers / data["tokenizer"], screen_of(run.data))
-            sequences = int(run.tokens // data["seq_len"] * Fraction(share)) + len(data["shares"])
-            needed[key] = max(needed.get(key, 0), sequences * data["seq_len"] + 1)
+        for name, stream in streams_of(run, space).items():
+            sequences = int(run.tokens // data["seq_len"] * Fraction(data["shares"][name])) + len(data["shares"])
+            needed[stream] = max(needed.get(stream, 0), sequences * data["seq_len"] + 1)
     return needed
+
+
+def streams_of(run: Run, space: Workspace) -> dict[str, Stream]:
+    """The streams that a run reads, by the name of their source."""
+    data, trained_on, screen = run.recipe["data"], run.data.trained_on(), screen_of(run.data)
+    made = space.tokenizers / data["tokenizer"]
+    return {name: Stream(trained_on[name], 0 if sources.is_finite(trained_on[name]) else run.seed, made, screen) for name in data["shares"]}
 
 
 def _refuse_repetition(run: Run, space: Workspace) -> None:

@@ -31,6 +31,7 @@ TOP = [
     "display",
     "standing",
     "ask",
+    "data_verbs",
     "verbs",
     "cli",
     "__main__",

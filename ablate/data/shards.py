@@ -167,8 +167,14 @@ def _fresh(folder: Path, definition: dict[str, Any], vocabulary: int) -> Manifes
 
 
 def _extend(
-    folder: Path, manifest: Manifest, source: Source, stream: int, tokenizer: PreTrainedTokenizerFast, tokens: int,
-    screen: Screen | None, processes: int,
+    folder: Path,
+    manifest: Manifest,
+    source: Source,
+    stream: int,
+    tokenizer: PreTrainedTokenizerFast,
+    tokens: int,
+    screen: Screen | None,
+    processes: int,
 ) -> None:
     """Append blocks until there are enough tokens, or the source ends."""
     tally = hygiene.Tally()
@@ -194,8 +200,13 @@ def _extend(
 
 
 def _blocks(
-    manifest: Manifest, source: Source, stream: int, tokenizer: PreTrainedTokenizerFast, tally: hygiene.Tally,
-    screen: Screen | None, processes: int,
+    manifest: Manifest,
+    source: Source,
+    stream: int,
+    tokenizer: PreTrainedTokenizerFast,
+    tally: hygiene.Tally,
+    screen: Screen | None,
+    processes: int,
 ) -> Generator[Encoded, None, None]:
     """What follows the documents that the manifest counts."""
     # a source cannot be entered in the middle: what is there already is generated or read once more, and skipped

@@ -1,0 +1,232 @@
+"""`ablate data inspect`, `prepare` and `audit`: what a study's text is, before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from ablate import audit as auditing
+from ablate import prepare, resolve
+from ablate.data import hygiene, tokenizer
+from ablate.data.mixture import assign
+from ablate.jobs import cores
+from ablate.launch.base import hold
+from ablate.scored import Wanted
+from ablate.store.store import Store
+from ablate.study import spec
+from ablate.study.grid import Run, digest
+from ablate.study.quantities import format_count
+from ablate.workspace import Workspace, read_json
+
+SAMPLES = 2
+SHOWN_CHARACTERS = 160
+SEQUENCES = 8
+NEAR_SAMPLE = 2000
+"""Documents among which near-duplicates are counted."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One stream of a source, as the runs read it."""
+
+    source: str
+    folder: str
+    documents: int
+    tokens: int
+    bytes: int
+    tokens_per_byte: float
+    whole: bool
+    """Whether the source ends here."""
+    most_read: int
+    """Tokens that the hungriest run reads, repetitions counted."""
+    hygiene: dict[str, Any]
+    """What was kept and what was dropped and why, with samples; empty where nothing is done to the text."""
+    near_duplicates: int
+    """Among the first `near_of` documents."""
+    near_of: int
+    contaminated: dict[str, dict[str, int]]
+    """benchmark → method → items that stand in it, both registers together, twins left out; empty before an audit."""
+    samples: list[str]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One sequence of an arm."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How the stream of a run begins."""
+
+    shares: dict[str, str]
+    seed: int
+    sequences: list[Shown]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything that `inspect` shows."""
+
+    study: str
+    sources: list[Read]
+    arms: list[Arm]
+
+
+def inspect(study: spec.Study, space: Workspace) -> Inspection:
+    """What the study reads. Its tokenizers and shards are built where they are missing."""
+    runs = resolve.runs(study, space)
+    prepare.build(runs, prepare.streams(runs, space), space, cores())
+    first = _of_first_seed(runs)
+    wanted = prepare.streams(first, space)
+    names = {stream: name for run in first for name, stream in prepare.streams_of(run, space).items()}
+    arms = {digest(run.recipe["data"]): run for run in first}
+    return Inspection(
+        study.name,
+        [_read(names[stream], stream, tokens, space) for stream, tokens in wanted.items()],
+        [_arm(run, space) for run in arms.values()],
+    )
+
+
+def build(study: spec.Study, space: Workspace) -> list[Read]:
+    """Tokenizers and shards of the whole study, made now; refuses what `ablate run` would refuse."""
+    runs = resolve.runs(study, space)
+    prepare.prepare(runs, study.evaluate, space, cores())
+    names = {stream: name for run in runs for name, stream in prepare.streams_of(run, space).items()}
+    return [_read(names[stream], stream, tokens, space) for stream, tokens in prepare.streams(runs, space).items()]
+
+
+def audit(study: spec.Study, space: Workspace) -> list[dict[str, Any]]:
+    """Look for every benchmark item in every source, and record it where there is a results.db: rows of source, benchmark, register,
+    fresh, method, items, contaminated, untold."""
+    runs = resolve.runs(study, space)
+    prepare.build(runs, prepare.streams(runs, space), space, cores())
+    names = {stream: name for run in runs for name, stream in prepare.streams_of(run, space).items()}
+    asked = Wanted(study.evaluate, runs[0].data).benchmarks(fresh=True)
+    auditing.measure([*names], asked, space, cores())
+    if space.database.exists():
+        with hold(space.driver_lock, f"the folder {space.runs}"), Store.open(space.database) as store:
+            auditing.record([*names], space, store)
+    digests = {benchmark.digest for benchmark in asked}
+    shown = ("benchmark", "register", "fresh", "method", "items", "contaminated", "untold")
+    return [
+        {"source": name, "folder": stream.open(space).folder.name, **{key: row[key] for key in shown}}
+        for stream, name in names.items()
+        for row in auditing.found_in(stream, space)
+        if row["benchmark_digest"] in digests
+    ]
+
+
+def _of_first_seed(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.seed == runs[0].seed]
+
+
+def _read(name: str, stream: prepare.Stream, most_read: int, space: Workspace) -> Read:
+    opened = stream.open(space)
+    texts = list(islice(auditing.decoded(opened, stream, 0, len(opened.byte_counts)), NEAR_SAMPLE))
+    tally = hygiene.Tally()
+    for _ in hygiene.clean(texts, spec.Hygiene(normalize="none", dedup="near"), lambda key: False, tally):
+        pass
+    tokens, size = int(opened.starts[-1]), int(opened.byte_counts.sum())
+    said = read_json(opened.folder / "manifest.json")["hygiene"]
+    return Read(
+        source=name, folder=opened.folder.name, documents=len(opened.byte_counts), tokens=tokens, bytes=size,
+        tokens_per_byte=tokens / max(size, 1), whole=opened.finite, most_read=most_read,
+        hygiene=said if said.get("read") else {},
+        near_duplicates=sum(tally.dropped.get(why, 0) for why in ("duplicates", "near_duplicates")), near_of=len(texts),
+        contaminated=_contaminated(stream, space), samples=[text[:SHOWN_CHARACTERS] for text in texts[:SAMPLES]],
+    )  # fmt: skip
+
+
+def _contaminated(stream: prepare.Stream, space: Workspace) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for row in auditing.found_in(stream, space):
+        if not row["fresh"]:
+            methods = found.setdefault(row["benchmark"], {})
+            methods[row["method"]] = methods.get(row["method"], 0) + row["contaminated"]
+    return found
+
+
+def _arm(run: Run, space: Workspace) -> Arm:
+    mixed, made = prepare.mixed(run, space), tokenizer.load(space.tokenizers / run.recipe["data"]["tokenizer"])
+    which, _ = assign(np.arange(SEQUENCES), mixed.shares)
+    names = [mixed.streams[place].role for place in which.tolist()]
+    texts = [made.decode(ids[:-1]) for ids in mixed.batch(0, SEQUENCES).tolist()]
+    return Arm(run.recipe["data"]["shares"], run.seed, [Shown(*pair) for pair in zip(names, texts, strict=True)])
+
+
+def as_json(shown: Inspection | list[Read] | list[dict[str, Any]]) -> Any:
+    """Plain values."""
+    return asdict(shown) if isinstance(shown, Inspection) else [row if isinstance(row, dict) else asdict(row) for row in shown]
+
+
+def inspection_text(shown: Inspection) -> str:
+    """The inspection for people."""
+    lines = [*(line for read in shown.sources for line in [*_read_lines(read), ""])]
+    for arm in shown.arms:
+        shares = ", ".join(f"{name} {share}" for name, share in arm.shares.items())
+        lines.append(f"the first sequences of an arm with {shares} (seed {arm.seed})")
+        lines += [f"  {number}  {one.source:<12} {_line(one.text)}" for number, one in enumerate(arm.sequences)]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _read_lines(read: Read) -> list[str]:
+    said = read.hygiene
+    size = f"{read.documents:,} documents, {format_count(read.tokens)} tokens, {read.bytes / 1e6:.2f} MB"
+    ends = "the whole source" if read.whole else "as far as the runs read it"
+    lines = [
+        f"{read.source}: {size}, {ends} ({read.folder})",
+        f"  fertility   {read.tokens_per_byte:.3f} tokens a byte",
+        f"  read        {format_count(read.most_read)} tokens by the hungriest run",
+    ]
+    if said:
+        dropped = ", ".join(f"{why} {count:,}" for why, count in said["dropped"].items()) or "nothing"
+        lines.append(
+            f"  hygiene     {said['read']:,} read, {said['kept']:,} kept ({said['held_out']:,} of them held out); dropped: {dropped}"
+        )
+        lines += [f"    {why}: {_line(text)}" for why, texts in said["samples"].items() for text in texts[:1]]
+    lines.append(f"  duplicates  {read.near_duplicates} of the first {read.near_of:,} documents are near copies of an earlier one")
+    for benchmark, methods in read.contaminated.items():
+        lines.append(f"  overlap     {benchmark}: " + ", ".join(f"{method} {count}" for method, count in methods.items()))
+    if not read.contaminated:
+        lines.append("  overlap     not looked for yet: `ablate data audit STUDY`")
+    return lines + [f"  sample      {_line(text)}" for text in read.samples]
+
+
+def reads_text(reads: list[Read]) -> str:
+    """What was prepared, for people."""
+    return "\n".join(_read_lines(read)[0] for read in reads)
+
+
+def audit_text(rows: list[dict[str, Any]]) -> str:
+    """Contaminated items by source, benchmark and method, for people; twins left out, streams of a source and registers together."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    table: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
+    for row in rows:
+        if not row["fresh"]:
+            cell = table.setdefault((row["source"], row["benchmark"]), {})
+            before = cell.get(row["method"], (0, 0))
+            cell[row["method"]] = before[0] + row["contaminated"], before[1] + row["items"]
+    lines = [("source", "benchmark", "items", *methods)]
+    lines += [(*key, str(max(n for _, n in cell.values())), *(str(cell[m][0]) for m in methods)) for key, cell in table.items()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown = ["  ".join(f"{value:<{width}}" for value, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join(
+        [
+            *shown,
+            "",
+            "Items called contaminated, both registers and all streams of a source together; docs/contamination.md defines each method.",
+        ]
+    )
+
+
+def _line(text: str) -> str:
+    short = " ".join(text.split())
+    return short if len(short) <= SHOWN_CHARACTERS else short[: SHOWN_CHARACTERS - 3] + "..."

@@ -1,0 +1,88 @@
+"""`ablate data`: what a person sees of a study's text, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ablate.cli import cli
+from ablate.errors import StudyError
+from tests.studies import TINY, write
+from tests.test_audit import leaking
+
+
+def data(verb: str, folder: Path, *more: str) -> str:
+    done = CliRunner().invoke(cli, ["data", verb, str(folder / "tiny.yaml"), "--folder", str(folder), *more], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core() -> Iterator[None]:
+    """With two, the tokens of two sources would be built by processes of their own, which take longer to start than to build these."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of a web source with ten leaked items, copies of documents and two that are too short, and an embedded one."""
+    folder = tmp_path_factory.mktemp("data")
+    text = leaking(folder).replace("synthetic_ratio: [0]", "synthetic_ratio: [0, 1/4]")
+    rows = (folder / "leaked.jsonl").read_text().splitlines()
+    more = [json.dumps({"text": text}) for text in ("tiny", "wee", json.loads(rows[7])["text"] + " changed")]
+    (folder / "leaked.jsonl").write_text("\n".join([*rows, rows[5], *more]))
+    write(
+        folder,
+        text.replace("leaked.jsonl}", "leaked.jsonl, hygiene: {min_chars: 10}}").replace("seq_len: 64", "seq_len: 64\n  max_epochs: 99"),
+    )
+    return folder
+
+
+def test_inspect_says_what_is_there_and_what_was_dropped(folder: Path) -> None:
+    shown = json.loads(data("inspect", folder, "--format", "json"))
+    sources = {read["source"]: read for read in shown["sources"]}
+    web = sources["web"]
+    assert web["hygiene"]["dropped"] == {"duplicates": 1, "short": 2}
+    assert web["hygiene"]["samples"]["short"] == ["tiny", "wee"]
+    assert web["documents"] == web["hygiene"]["kept"] - web["hygiene"]["held_out"]
+    assert web["near_duplicates"] == 1 and web["whole"]
+    assert web["tokens_per_byte"] == pytest.approx(web["tokens"] / web["bytes"])
+    assert sources["synthetic"]["hygiene"] == {} and not sources["synthetic"]["whole"]
+    arms = {json.dumps(arm["shares"]): [one["source"] for one in arm["sequences"]] for arm in shown["arms"]}
+    assert arms['{"synthetic": "1/4", "web": "3/4"}'] == ["web", "web", "web", "synthetic"] * 2
+    text = data("inspect", folder)
+    assert "dropped: duplicates 1, short 2" in text
+    assert "not looked for yet" in text
+    assert "the first sequences of an arm with synthetic 1/4, web 3/4 (seed 0)" in text
+
+
+def test_audit_finds_what_leaked_and_inspect_then_shows_it(folder: Path) -> None:
+    assert (folder / "results.db").exists() is False, "nothing has run"
+    rows = json.loads(data("audit", folder, "--format", "json"))
+    leaked = {
+        r["method"]: r["contaminated"]
+        for r in rows
+        if (r["source"], r["benchmark"], r["register"], r["fresh"]) == ("web", "which_kind", "page", False)
+    }
+    assert 8 <= leaked["palm"] <= 12
+    lines = data("audit", folder).splitlines()
+    assert lines[0].split()[:5] == ["source", "benchmark", "items", "gpt3", "palm"]
+    assert any(line.split()[:3] == ["web", "which_kind", "608"] for line in lines)
+    assert "overlap     which_kind: gpt3" in data("inspect", folder)
+
+
+def test_prepare_builds_and_refuses_as_run_does(tmp_path: Path) -> None:
+    write(tmp_path, TINY)
+    assert "synthetic: " in data("prepare", tmp_path)
+    assert len([*(tmp_path / "runs" / "data").glob("*/manifest.json")]) == 2
+    write(tmp_path, leaking(tmp_path))
+    with pytest.raises(StudyError, match="epochs"):
+        data("prepare", tmp_path, "grid.tokens=[400k]", "data.max_epochs=2")
