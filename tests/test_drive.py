@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ def _lives(lock: Path) -> bool:
     except (ProcessLookupError, ValueError):
         return False
     return True
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 200) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def wait_for_workers(folder: Path, seconds: float = 60) -> list[int]:
@@ -126,6 +134,28 @@ def test_killed_at_random_moments_the_numbers_are_the_same(undisturbed: Path, tm
             os.kill(pid, signal.SIGKILL)
     ablate("run", "tiny.yaml", cwd=folder)
     assert numbers(folder) == numbers(undisturbed)
+
+
+@pytest.mark.slow
+def test_stopped_and_killed_while_preparing_and_killed_while_scoring_twins(undisturbed: Path, tmp_path: Path) -> None:
+    write(tmp_path)
+    for number, status in ((signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        began = time.time()
+        driver = start("run", "tiny.yaml", cwd=tmp_path)
+        wait_for(lambda began=began: any(p.stat().st_mtime >= began for p in tmp_path.glob("runs/data/*/*")))  # type: ignore[misc]
+        driver.send_signal(number)
+        asked = time.monotonic()
+        out, err = driver.communicate(timeout=60)
+        assert driver.returncode == status and "Traceback" not in err, out + err
+        assert time.monotonic() - asked < 20, "what builds for it leaves too"
+        assert not workers(tmp_path), "it was stopped before any job"
+    driver = start("run", "tiny.yaml", cwd=tmp_path)
+    wait_for(lambda: any(tmp_path.glob("runs/*/scores/*.fresh.json")))
+    for pid in workers(tmp_path):
+        os.kill(pid, signal.SIGKILL)
+    out, err = driver.communicate(timeout=300)
+    assert driver.returncode == 0 and "killed by SIGKILL" in out, out + err
+    assert numbers(tmp_path) == numbers(undisturbed)
 
 
 def test_a_new_driver_adopts_the_jobs_of_a_killed_one(undisturbed: Path, tmp_path: Path) -> None:
