@@ -32,7 +32,7 @@ def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path,
         plan.refuse_over_budget(plan.price(study, space), budget)
     plan.refuse_bad_fit(study, space)
     chosen = device.pick(study.launch.device)
-    display = Display(Console(highlight=False, soft_wrap=True), space)
+    display = Display(Console(highlight=False, soft_wrap=True, markup=False), space)
     asked = drive.Order(
         study=study, file=str(path), profile=profile, space=space, launcher=_launcher(study, space), device=chosen.type,
         compile=compiles(study), processes=cores(),

@@ -15,7 +15,10 @@ from ablate.resolve import runs
 from ablate.study.load import load
 from tests.studies import TINY, ablate, numbers, start, write
 
-ONE = TINY.replace("synthetic_ratio: [0, 1]", "synthetic_ratio: [1]").replace("slots: 2", "slots: 1, device: cpu")
+ONE = (
+    TINY.replace("synthetic_ratio: [0, 1]", "synthetic_ratio: [1]").replace("tokens: [60k, 120k]", "tokens: [60k]")
+    .replace("warmup_steps: 10", "warmup_steps: 10, precision: float32").replace("slots: 2", "slots: 1, device: cpu")
+)  # fmt: skip
 TWO = ONE.replace("slots: 1", "slots: 1, devices: 2")
 
 
@@ -53,7 +56,8 @@ def test_two_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
     assert "its worker ended with status 1" in out
     for one, two in zip(numbers(alone), numbers(together), strict=True):
         assert two[:2] == one[:2]
-        assert two[2] == pytest.approx(one[2], abs=0.02)  # a final loss, or the score of a benchmark
+        if one[1] == "done":
+            assert two[2:4] == pytest.approx(one[2:4], abs=0.005), "final loss and bits per byte"
     attempt = "select distinct devices, activation_checkpointing from attempts where status = 'done'"
     assert ablate("query", attempt, "--format", "csv", cwd=together).splitlines()[1] == "2,0"
     assert not list(together.glob("runs/*/branch.*")), "checkpoints go when a run is recorded"

@@ -28,6 +28,7 @@ from ablate.train import checkpoint, sharded
 from ablate.train.accounts import Clock
 from ablate.train.forward import Forward, layers
 from ablate.train.lockstep import Seat, Step, Taken
+from ablate.train.oom import is_out_of_memory
 from ablate.train.optim import Optimizer
 from ablate.train.world import World
 
@@ -123,7 +124,11 @@ class Sharded:
             raise
         except BaseException as e:
             traceback.print_exc()
-            self._world.report(f"{type(e).__name__} on device {self._world.rank + 1} of {self._world.size}: {e}")
+            if is_out_of_memory(e):  # of anything else this process may only be the first to notice
+                self._world.report(
+                    f"out of memory on device {self._world.rank + 1} of {self._world.size}: set launch.activation_checkpointing: true, "
+                    f"raise launch.devices, or lower data.seq_len or params ({e})"
+                )
             os._exit(1)
 
     def _build(self, recipe: dict[str, Any], checkpointing: bool) -> None:

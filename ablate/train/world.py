@@ -74,7 +74,7 @@ class World:
             dist.broadcast(target, 0)
 
     def report(self, sentence: str) -> None:
-        """Leave word of why this process ends, unless another did: what the others then see is only that it is gone."""
+        """Leave word of why this process ends, unless another did first."""
         with contextlib.suppress(OSError), self.last_words.open("x", encoding="utf-8") as f:
             f.write(sentence)
 
