@@ -17,7 +17,7 @@ from ablate.errors import StudyError
 from ablate.fit import disk, existing, refuse_disk, refuse_memory, where_it_fits
 from ablate.jobs import cores, jobs_of
 from ablate.model import ladder
-from ablate.predict import Elsewhere, Here, Machine, Scoring, family_tokens, job_seconds, machine_for, peak, prediction, tokens_of
+from ablate.predict import Elsewhere, Here, JobTime, Machine, Scoring, family_tokens, job_time, machine_for, peak, prediction, tokens_of
 from ablate.report import generation
 from ablate.study import grid, spec
 from ablate.study.quantities import parse_seconds
@@ -25,11 +25,11 @@ from ablate.train import device, optim
 from ablate.workspace import Workspace
 
 AROUND_SECONDS = 20.0
-"""Of a whole study outside its jobs: the driver's start, the tokenizer, the benchmarks, the figures. Measured on the shipped one."""
+"""Of a whole study outside its jobs: the driver's start, the tokenizer, the benchmarks, the figures. An estimate."""
 BUILD_SECONDS = 1.4e-6
-"""Core-seconds to write and tokenise a token of an embedded corpus. Measured (docs/performance.md)."""
+"""Core-seconds to write and tokenise a token of an embedded corpus: the upper end of what docs/performance.md measured."""
 DRIVER_BYTES = 480_000_000
-"""Of the driver, beside its jobs. Measured."""
+"""Of the driver, beside its jobs. An estimate."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
         machine.speeds.measure([run.recipe for run in runs], say)
     slots, families = machine.slots, grid.families(runs)
     jobs, scoring = jobs_of(runs, slots), Scoring(study.evaluate)
-    seconds = [job_seconds(job, machine, scoring, study.launch.share) for job in jobs]
-    hours = _hours(seconds)
+    times = [job_time(job, machine, scoring, study.launch.share) for job in jobs]
+    hours = _hours(times)
     read, epochs = most_read(runs), {} if absent else prepare.largest_epochs(runs, space, cores())
     trunks = {run.family for family in families if study.launch.share == "trunk" and len(family.runs) > 1 for run in family.runs}
     return Price(
@@ -134,7 +134,7 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
         disk=disk(study, runs, read), disk_here=shutil.disk_usage(existing(space)).free,
         device_hours=hours,
         least_device_hours=hours * machine.least / machine.most if isinstance(machine, Elsewhere) and hours is not None else hours,
-        wall_seconds=_wall([s and s / machine.devices for s in seconds], slots, prepare.tokens_to_build(runs, space)),
+        wall_seconds=_wall(times, machine.devices, slots, prepare.tokens_to_build(runs, space)),
         detectable=detectable(study, runs, space), seeds=len(study.seeds),
     )  # fmt: skip
 
@@ -191,7 +191,7 @@ def _size(study: spec.Study, runs: Sequence[grid.Run], machine: Machine, scoring
         width=recipe["model"]["hidden_size"], layers=recipe["model"]["num_hidden_layers"], runs=len(runs),
         lr=recipe["train"]["lr"], batch_tokens=recipe["train"]["batch_tokens"], precision=recipe["train"]["precision"],
         flops=sum(_family_flops(f.runs, study.launch.share) for f in grid.families(runs)), memory=peak(recipe, machine, True),
-        hours=_hours([job_seconds(job, machine, scoring, study.launch.share) for job in jobs_of(runs, 1)]),
+        hours=_hours([job_time(job, machine, scoring, study.launch.share) for job in jobs_of(runs, 1)]),
         speed=None if rate is None else rate.how, fits=where_it_fits(recipe),
     )  # fmt: skip
 
@@ -209,17 +209,17 @@ def _together(runs: Sequence[grid.Run], machine: Machine) -> int:
     return largest if machine.device_type == "cuda" else machine.slots * machine.devices * largest + DRIVER_BYTES
 
 
-def _hours(seconds: Sequence[float | None]) -> float | None:
-    known = [s for s in seconds if s is not None]
-    return sum(known) / 3600 if len(known) == len(seconds) else None
+def _hours(times: Sequence[JobTime | None]) -> float | None:
+    known = [time.device_seconds for time in times if time is not None]
+    return sum(known) / 3600 if len(known) == len(times) else None
 
 
-def _wall(seconds: Sequence[float | None], slots: int, tokens: int) -> float | None:
+def _wall(times: Sequence[JobTime | None], devices: int, slots: int, tokens: int) -> float | None:
     """Seconds until all is done: the data first, then the jobs, the longest first, then the figures."""
     busy = [0.0] * slots
-    for job in sorted((s for s in seconds if s is not None), reverse=True):
+    for job in sorted((time.wall_seconds(devices) for time in times if time is not None), reverse=True):
         busy[busy.index(min(busy))] += job
-    return None if None in seconds else AROUND_SECONDS + tokens * BUILD_SECONDS / cores() + max(busy)
+    return None if None in times else AROUND_SECONDS + tokens * BUILD_SECONDS / cores() + max(busy)
 
 
 def _family_flops(runs: Sequence[grid.Run], share: str) -> float:

@@ -15,7 +15,7 @@ from ablate.errors import StudyError
 from ablate.jobs import cores
 from ablate.model import ladder
 from ablate.model.gpus import GPUS
-from ablate.model.memory import RESERVED, Memory, fits, memory, micro_batch, needs_checkpointing
+from ablate.model.memory import RESERVED, Memory, divisor, fits, memory, micro_batch, needs_checkpointing
 from ablate.scored import HELD_OUT_BYTES, Wanted
 from ablate.speed import Rate, Setting, Speeds
 from ablate.study import grid, spec
@@ -30,13 +30,30 @@ SCORING_BYTES = 17_000_000
 STATE_BYTES = 12
 """A parameter: weights and moments, read whole when a second budget starts from the trunk."""
 START_SECONDS = 15.0
-"""Of a process before its first step, until one was measured."""
+"""Of a process before its first step. An estimate, until one was measured."""
 READ_TO_TRAIN = 2.0
-"""Tokens read while one is trained on, until both were measured."""
+"""Tokens read while one is trained on. An estimate, until both were measured."""
 BYTES_PER_TOKEN = 2.6
-"""Of benchmarks and held-out texts with a vocabulary of 1,024, measured; with a larger one they have fewer tokens."""
+"""Of benchmarks and held-out texts. An estimate for small vocabularies; with a large one there are fewer tokens than that says."""
 ASSUMED_MFU = (0.3, 0.5)
 """What public stacks reach on A100 and H100 at sizes from 1B to 7B; a plan that rests on it says so."""
+
+
+@dataclass(frozen=True)
+class JobTime:
+    """Of one process."""
+
+    training: float
+    """Device-seconds; the devices of a job share them."""
+    beside: float
+    """Seconds of start-up and scoring, which take as long on several devices as on one."""
+
+    @property
+    def device_seconds(self) -> float:
+        return self.training + self.beside
+
+    def wall_seconds(self, devices: int) -> float:
+        return self.training / devices + self.beside
 
 
 @dataclass(frozen=True)
@@ -205,7 +222,7 @@ def parts(recipe: dict[str, Any], machine: Machine) -> Memory:
     sequences = micro_batch(model, train, seq_len, machine.device_type, devices, again)
     held = memory(model, train, seq_len, sequences, devices, again, maps=cpu)
     while not cpu and sequences > 1 and held.total + RESERVED > machine.memory_bytes:
-        sequences //= 2  # as the engine does when memory runs out
+        sequences = divisor(train["batch_tokens"] // seq_len // devices, sequences // 2)  # as the engine does when memory runs out
         held = memory(model, train, seq_len, sequences, devices, again)
     if isinstance(machine, Elsewhere) and devices == 1 and held.total + RESERVED > machine.memory_bytes:
         fit = next(fit for fit in fits(model, train, seq_len) if fit.gpu == machine.name)
@@ -251,14 +268,15 @@ class Scoring:
         return self._known[key]
 
 
-def job_seconds(job: Sequence[grid.Family], machine: Machine, scoring: Scoring, share: str) -> float | None:
+def job_time(job: Sequence[grid.Family], machine: Machine, scoring: Scoring, share: str) -> JobTime | None:
     """Of one process: its start, its families' training, the scoring of every run; None where nothing is known of the shape."""
-    total = machine.setup_seconds(job[0].runs[0].recipe)
+    training, beside = 0.0, machine.setup_seconds(job[0].runs[0].recipe)
     for family in job:
         recipe = family.runs[0].recipe
         rate, reading = machine.rate(recipe), machine.reading(recipe)
         if rate is None or reading is None:
             return None
         read = sum(scoring.tokens(run, fresh=run is family.runs[-1]) for run in family.runs)
-        total += family_tokens(family.runs, share) / rate.tokens_per_s + read / reading
-    return total
+        training += family_tokens(family.runs, share) / rate.tokens_per_s
+        beside += read / reading
+    return JobTime(training, beside)

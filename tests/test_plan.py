@@ -12,9 +12,9 @@ import pytest
 from ablate import plan, resolve
 from ablate.errors import StudyError
 from ablate.model import ladder
-from ablate.model.memory import RESERVED
+from ablate.model.memory import RESERVED, memory
 from ablate.plan_text import as_text
-from ablate.predict import START_SECONDS, Here, Scoring
+from ablate.predict import START_SECONDS, Elsewhere, Here, Scoring, parts
 from ablate.report import generation
 from ablate.study import spec
 from ablate.study.load import load
@@ -170,6 +170,24 @@ def test_devices_share_what_a_run_holds(tmp_path: Path) -> None:
         StudyError, match=r"7B needs .* of memory on each of 2 devices \(.*, and there is 24.0 GB on L4: .*raise launch.devices"
     ):
         plan.price(load(tmp_path / "tiny.yaml", None, [*SEVEN, "launch.devices=2", "launch.gpu=L4"]), Workspace(tmp_path))
+
+
+def test_several_devices_share_the_training_and_neither_start_up_nor_scoring(tmp_path: Path) -> None:
+    one, two = (load(write(tmp_path), None, [f"launch.devices={n}", "launch.device=cpu", "launch.slots=1"]) for n in (1, 2))
+    alone, together = (plan.price(study, known(tmp_path, study)) for study in (one, two))
+    trained = 2 * (187 + 47 + 117 - 93) * 512 / 1000  # two families of 258 steps
+    assert alone.wall_seconds is not None and together.wall_seconds is not None
+    assert alone.wall_seconds - together.wall_seconds == pytest.approx(trained / 2, rel=1e-6)
+    assert alone.device_hours == together.device_hours
+
+
+def test_a_pass_that_does_not_fit_is_made_of_the_next_divisor_of_the_step(tmp_path: Path) -> None:
+    study = load(write(tmp_path), None, ["launch.gpu=L4", "train.batch_tokens=576"])
+    recipe, machine = resolve.runs(study, Workspace(tmp_path))[0].recipe, Elsewhere("L4", study.launch)
+    nine, three = (memory(recipe["model"], recipe["train"], 64, sequences) for sequences in (9, 3))
+    assert parts(recipe, machine) == nine
+    machine.memory_bytes = nine.total + RESERVED - 1
+    assert parts(recipe, machine) == three, "4 sequences would fit, and do not divide 9"
 
 
 def test_of_a_gpu_that_is_too_small_alone_there_are_as_many_as_it_takes(tmp_path: Path) -> None:
