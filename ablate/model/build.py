@@ -6,14 +6,16 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
 
 from ablate.errors import RunError
+
+if TYPE_CHECKING:  # importing these takes seconds, and who only counts parameters does without
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)

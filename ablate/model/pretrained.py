@@ -14,7 +14,6 @@ from typing import Any
 
 import huggingface_hub
 import transformers
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from ablate.data.files import file_hash
 from ablate.errors import StudyError
@@ -114,7 +113,7 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise StudyError(f"model.from: {name}: there is no config.json in {folder}; give the folder of a transformers checkpoint")
     family = config.get("model_type")
-    if family not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if family not in transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise StudyError(
             f"model.from: {name}: transformers {transformers.__version__} has no causal language model of the type {family!r}, "
             "and code from a checkpoint is never run"
