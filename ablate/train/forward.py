@@ -22,7 +22,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ablate.train.loss import next_token_loss
 
-_PLAIN = "ablate_plain"
+_PLAIN, _FUSED = "ablate_plain", "ablate_fused"
 # In order of preference; one that cannot take the shapes is passed over.
 _KERNELS = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 # Names of config values by which a model changes its logits after the output embedding.
@@ -83,12 +83,13 @@ class Forward(nn.Module):
 
     def _prepare_llama(self, seq_len: int) -> None:
         AttentionInterface.register(_PLAIN, _plain_attention)
+        AttentionInterface.register(_FUSED, _fused_attention)
         device = self.model.device
         with torch.no_grad():
             cos, sin = self.model.model.rotary_emb(torch.empty(0, device=device), torch.arange(seq_len, device=device)[None])
         # On CUDA the flash kernel makes its own causal mask. On a CPU its backward pass is slower than the plain products.
         cuda = self._device == "cuda"
-        self._attention = "sdpa" if cuda else _PLAIN
+        self._attention = _FUSED if cuda else _PLAIN
         mask = None if cuda else torch.full((seq_len, seq_len), float("-inf"), device=device).triu(1)
         for name, table in (("cos", cos), ("sin", sin), ("mask", mask)):
             self.register_buffer(name, table, persistent=False)
@@ -126,6 +127,20 @@ def _has_plain_logits(model: PreTrainedModel) -> bool:
     """Whether its logits are a linear map of its decoder's last hidden state, and nothing else."""
     changed = [name for name in _LOGIT_CHANGES if getattr(model.config, name, None) not in (None, 1.0)]
     return model.base_model is not model and isinstance(model.get_output_embeddings(), nn.Linear) and not changed
+
+
+def _fused_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, scaling: float, **_: Any
+) -> tuple[Tensor, None]:
+    """Causal attention by torch's fused kernels, in the type of the values; shapes as of `_plain_attention`.
+
+    The float32 rotary tables leave queries and keys in float32. Autocast would round them here, but for a pack: under vmap the
+    call is taken apart before autocast sees it, and refuses mixed types.
+    """
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    grouped = query.shape[1] != key.shape[1]
+    mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped)
+    return mixed.transpose(1, 2), None
 
 
 def _plain_attention(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.func import functional_call, vmap
 from transformers import LlamaForCausalLM
 
 from ablate.model.build import build
@@ -18,7 +19,7 @@ from ablate.model.memory import ACTIVATION_BYTES, micro_batch
 from ablate.train import loss as loss_module
 from ablate.train.device import can_compile
 from ablate.train.engine import Engine
-from ablate.train.forward import Forward
+from ablate.train.forward import _FUSED, Forward
 from tests.train.family import SEQ_LEN, batch, recipe
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 3e-2}
@@ -57,6 +58,22 @@ def test_eager_agrees_with_transformers(head_size: int, precision: str) -> None:
 def test_shared_keys_agree_with_transformers() -> None:
     model = _model(shared_keys=2)
     _agree(model, Forward(model, SEQ_LEN, bfloat16=False, compile=False), "float32")
+
+
+@pytest.mark.filterwarnings("ignore:.*not yet implemented the batching rule:UserWarning")  # for the CPU's kernel
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_attention_of_a_gpu_agrees_alone_and_stacked(precision: str) -> None:
+    model = _model(shared_keys=2)
+    fast = Forward(model, SEQ_LEN, precision == "bfloat16", compile=False)
+    fast._attention, fast.mask = _FUSED, None
+    _agree(model, fast, precision)
+
+    def stacked(tokens: torch.Tensor) -> torch.Tensor:
+        two = {name: p.expand(2, *p.shape) for name, p in fast.named_parameters()}
+        losses: torch.Tensor = vmap(lambda one: functional_call(fast, one, (tokens,)))(two)
+        return losses.mean()
+
+    _agree(model, stacked, precision)
 
 
 @pytest.mark.slow

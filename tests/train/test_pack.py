@@ -187,12 +187,19 @@ def test_the_gain_is_measured_and_the_fit_is_a_sum() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("compile", [False, True])
-def test_on_a_gpu_packed_agrees_with_single(compile: bool) -> None:
-    gpu = torch.device("cuda")
-    stack, engines = Pack(2, gpu, compile, "torch"), [Engine(recipe_of(number), gpu, compile=False) for number in range(2)]
-    for number in range(2):
-        stack.seat(number, recipe_of(number)).prepare()
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 3e-2)])
+def test_on_a_gpu_packed_agrees_with_single(precision: str, tolerance: float, compile: bool) -> None:
+    """Losses and norms of the gradients step by step, and in the end what the gradients have made of the weights."""
+    gpu, made = torch.device("cuda"), [recipe_of(number, precision) for number in range(2)]
+    stack, engines = Pack(2, gpu, compile, "torch"), [Engine(one, gpu, compile=False) for one in made]
+    seats = [stack.seat(number, one) for number, one in enumerate(made)]
+    for seat in seats:
+        seat.prepare()
     for step in range(5):
         own = [Step(data_of(number)(4 * step, 4), 1.0, never) for number in range(2)]
         for ours, engine, one in zip(stack.step(own), engines, own, strict=True):
-            assert float(ours[0]) == pytest.approx(float(engine.step(one.batch, 1.0)[0]), rel=1e-4)
+            plain = [float(value) for value in engine.step(one.batch, 1.0)]
+            assert [float(value) for value in ours] == pytest.approx(plain, rel=tolerance)
+    for seat, engine in zip(seats, engines, strict=True):
+        for mine, plain in zip(seat.model.parameters(), engine.model.parameters(), strict=True):
+            assert float((mine - plain).norm() / plain.norm()) < tolerance
