@@ -75,8 +75,7 @@ def largest_epochs(runs: Sequence[Run], space: Workspace, processes: int) -> dic
     most: dict[str, float] = {}
     for run in runs:
         _refuse_repetition(run, space)
-        if all(sources.is_finite(run.data.trained_on()[role]) for role in run.recipe["data"]["shares"]):
-            most.update({used.source: max(used.epochs, most.get(used.source, 0.0)) for used in usage(run, space)})
+        most.update({used.source: max(used.epochs, most.get(used.source, 0.0)) for used in usage(run, space)})
     return most
 
 
@@ -139,8 +138,14 @@ def _end_with_parent() -> None:
 
 
 def usage(run: Run, space: Workspace) -> list[mixture.Usage]:
-    """What a run will have read of each source by its end; the sources must be prepared."""
-    return mixed(run, space).usage(run.tokens // run.recipe["data"]["seq_len"])
+    """What a run will have read, by its end, of each source that ends; these must be prepared, the endless ones need not."""
+    data = run.recipe["data"]
+    sequences = mixture.counts(run.tokens // data["seq_len"], [Fraction(share) for share in data["shares"].values()])
+    return [
+        mixture.Stream(stream.open(space), run.seed, name, data["seq_len"]).usage(count)
+        for (name, stream), count in zip(streams_of(run, space).items(), sequences, strict=True)
+        if sources.is_finite(stream.source)
+    ]
 
 
 def _distinct(many: Iterable[spec.Data]) -> list[spec.Data]:
@@ -171,8 +176,6 @@ def streams_of(run: Run, space: Workspace) -> dict[str, Stream]:
 
 def _refuse_repetition(run: Run, space: Workspace) -> None:
     """StudyError, with the sum, for a run that would read a finite source too often."""
-    if not any(sources.is_finite(run.data.trained_on()[role]) for role in run.recipe["data"]["shares"]):
-        return
     for used in usage(run, space):
         if used.epochs > run.data.max_epochs:
             has = round(used.tokens / used.epochs)
