@@ -20,7 +20,8 @@ from ablate.workspace import Workspace
 
 END_OF_TEXT = sources.SEPARATOR
 SAMPLE_BYTES = 1_000_000
-"""Of each source; less of all where one has less, so that no arm's text is better compressed for having been seen more."""
+"""Of each source for a vocabulary of up to 1,024, and as many more for a larger one; less of all where one source has less, so that no
+arm's text is better compressed for having been seen more."""
 TRAINER_VERSION = 1
 
 
@@ -41,7 +42,7 @@ def definition(data: spec.Data) -> str:
     texts: Any = {name: sources.digest(source) for name, source in data.trained_on().items()}
     if data.tokenizer.train_on:
         texts = sorted({sources.digest(source) for source in data.tokenizer.train_on})
-    return digest({"train_bpe": data.tokenizer.train_bpe, "sources": texts, "bytes": SAMPLE_BYTES, "trainer": TRAINER_VERSION})
+    return digest({"train_bpe": data.tokenizer.train_bpe, "sources": texts, "bytes": _sample_bytes(data.tokenizer.train_bpe), "trainer": TRAINER_VERSION})
 
 
 def prepare(data: spec.Data, workspace: Workspace) -> Path:
@@ -111,8 +112,14 @@ def train_bpe(texts: list[list[str]], size: int) -> Tokenizer:
     return bpe
 
 
+def _sample_bytes(size: int) -> int:
+    """About a thousand bytes an entry: from one megabyte a byte-level BPE learns some 22,000 entries at most."""
+    return SAMPLE_BYTES * max(size, 1024) // 1024
+
+
 def _equal_samples(data: spec.Data) -> list[list[str]]:
-    samples = [list(_head(sources.documents(source, sources.TOKENIZER), SAMPLE_BYTES)) for source in _trained_on(data)]
+    most = _sample_bytes(vocab_size(data.tokenizer))
+    samples = [list(_head(sources.documents(source, sources.TOKENIZER), most)) for source in _trained_on(data)]
     shortest = min(sum(len(text.encode()) for text in sample) for sample in samples)
     return [list(_head(iter(sample), shortest)) for sample in samples]
 

@@ -93,6 +93,16 @@ def test_the_definition_follows_what_the_tokens_depend_on(data: Data) -> None:
     assert len({tokenizer.definition(d) for d in [data, *other]}) == 3
 
 
+def test_a_larger_vocabulary_learns_from_more_text() -> None:
+    """With the digests that the small ones have always had."""
+    both = {"synthetic": Source(builtin="textbook"), "web": Source(builtin="web")}
+    known = {512: "59795a6844c1a8b9", 1024: "140492f91554873a"}
+    assert {size: tokenizer.definition(Data(**both, tokenizer=Spec(train_bpe=size))) for size in known} == known
+    for size, wanted in ((512, 1_000_000), (2048, 2_000_000)):
+        samples = tokenizer._equal_samples(Data(**both, tokenizer=Spec(train_bpe=size)))
+        assert [sum(len(text.encode()) for text in sample) for sample in samples] == [pytest.approx(wanted, abs=4)] * 2
+
+
 def test_too_little_text_for_the_vocabulary(data: Data, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="train_bpe: 60000 tokens cannot be learnt"):
         tokenizer.prepare(data.model_copy(update={"tokenizer": Spec(train_bpe=60000)}), Workspace(tmp_path))
