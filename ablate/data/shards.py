@@ -189,13 +189,14 @@ def _extend(
         while not _is_enough(manifest, source, tokens):
             block = next(blocks, None)
             if block is None:
-                _refuse_changed(source, manifest)
                 manifest = replace(manifest, complete=True)
                 break
             manifest = _append(token_file, document_file, manifest, block)
             if (manifest.tokens - committed) * width >= COMMIT_BYTES:
+                _refuse_changed(folder, source, manifest)
                 _commit(folder, manifest, token_file, document_file)
                 committed = manifest.tokens
+        _refuse_changed(folder, source, manifest)
         _commit(folder, replace(manifest, hygiene=asdict(tally)), token_file, document_file)
 
 
@@ -220,9 +221,11 @@ def _blocks(
     yield from encoded(blocks(texts, BLOCK_DOCUMENTS, BLOCK_CHARACTERS), definition, end_of_text(tokenizer), manifest.dtype, processes)
 
 
-def _refuse_changed(source: Source, manifest: Manifest) -> None:
-    """DataError where files are no longer those whose digest the tokens would carry."""
+def _refuse_changed(folder: Path, source: Source, manifest: Manifest) -> None:
+    """DataError where files are no longer those whose digest the tokens would carry. What is there is then built anew: the files
+    may be put back, and the part that was written before anybody noticed would be taken for theirs."""
     if sources.is_finite(source) and sources.digest(source) != manifest.definition["source"]:
+        (folder / "manifest.json").unlink(missing_ok=True)
         raise DataError(
             f"{source.name}: the files were changed while they were tokenised; run the same command again when they are at rest "
             "(changed files are another source, whose runs are other runs)"
