@@ -84,11 +84,13 @@ def encoded(ready: Iterator[Ids], most: int, tokenizer: PreTrainedTokenizerFast,
     """Blocks of about `most` tokens in the form of those that are encoded from text. DataError for an id that the tokenizer lacks."""
     lengths, end = _byte_lengths(tokenizer), np.array([tokenizer.eos_token_id], dtype)
     block: list[Ids] = []
+    size = 0
     for document in ready:
         block.append(document)
-        if sum(map(len, block)) >= most:
+        size += document.size
+        if size >= most:
             yield _block(block, lengths, end)
-            block = []
+            block, size = [], 0
     if block:
         yield _block(block, lengths, end)
 
