@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import re
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -26,6 +27,8 @@ SEPARATOR = "<|endoftext|>"
 LONGEST = 1 << 28
 """Bytes of a line, characters of a document: more is a file that lacks its separators, not a row."""
 _CHUNK = 1 << 20
+_MOST_DIGITS = 300
+"""Of an integer that is read where Python's own limit was met."""
 _PACKED = (".gz", ".zst")
 _COLUMNAR = (".parquet", ".arrow")
 _BATCH_ROWS = 256
@@ -131,11 +134,35 @@ def _objects(path: Path, f: IO[bytes]) -> Iterator[tuple[str, Row]]:
     for number, line in _lines(path, f):
         if line.strip():
             try:
-                row = json.loads(line)
+                row = _loaded(line)
             except (json.JSONDecodeError, RecursionError) as e:
                 why = e.msg if isinstance(e, json.JSONDecodeError) else "nested too deeply"
                 raise DataError(f"{path}, line {number}: not JSON ({why}); every line must be one JSON object") from e
             yield f"line {number}", _object(path, f"line {number}", row)
+
+
+def _decoded(text: str, at: int) -> tuple[Any, int]:
+    """The JSON value that begins at `at`, and where it ends."""
+    try:
+        return _DECODER.raw_decode(text, at)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer of more digits than Python converts
+        return json.JSONDecoder(parse_int=_integer).raw_decode(text, at)
+
+
+def _loaded(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return json.loads(line, parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    """One too long to be converted is infinite, which to `where` is unknown: a row is not lost for a number in another column."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
 
 
 def _object(path: Path, place: str, row: Any) -> Row:
@@ -152,7 +179,7 @@ def _json(path: Path, f: IO[bytes]) -> Iterator[tuple[str, Row]]:
 
 def _array(path: Path, f: IO[bytes]) -> Iterator[tuple[str, Row]]:
     """The entries of an array, read as they come: the array need not fit into memory. Commas between them are not checked."""
-    decoder, text, place = json.JSONDecoder(), io.TextIOWrapper(f, "utf-8-sig"), "entry 1"
+    text, place = io.TextIOWrapper(f, "utf-8-sig"), "entry 1"
     buffer, at, line, count, opened = "", 0, 1, 0, False
     try:
         while True:
@@ -167,7 +194,7 @@ def _array(path: Path, f: IO[bytes]) -> Iterator[tuple[str, Row]]:
                 return
             if at < len(buffer):
                 try:
-                    row, end = decoder.raw_decode(buffer, at)
+                    row, end = _decoded(buffer, at)
                     count, place = count + 1, f"entry {count + 2}"
                     yield f"entry {count}", _object(path, f"entry {count}", row)
                     at = end
@@ -239,6 +266,7 @@ def _present(columns: list[str], schema: pa.Schema) -> list[str] | None:
     return columns if set(columns) <= set(schema.names) else None
 
 
+_DECODER = json.JSONDecoder()
 _BETWEEN = re.compile(r"[\s,]*")
 _READERS: dict[str, Callable[[Path, IO[bytes]], Iterator[tuple[str, Row]]]] = {
     ".jsonl": _objects,

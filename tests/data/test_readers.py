@@ -73,6 +73,25 @@ KINDS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
 }
 
 
+HUGE = '{"text": "a", "n": %s}\n{"text": "b", "n": 2}\n' % ("7" * 5000)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.jsonl", HUGE), ("a.json", "[" + HUGE.replace("}\n{", "},{") + "]")])
+def test_an_integer_too_long_for_python_loses_no_row(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert list(sources.read(Source(files=str(tmp_path / name)), Tally())) == ["a", "b"]
+    tally = Tally()
+    assert list(sources.read(Source(files=str(tmp_path / name), where="n > 1"), tally)) == ["b"]
+    assert tally.dropped == {"unknown": 1}
+
+
+def test_text_that_looks_like_a_number_is_a_number_in_csv_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "code": "007"}\n{"text": "b", "code": "7"}\n')
+    (tmp_path / "a.csv").write_text("text,code\na,007\nb,8\n")
+    assert list(sources.read(Source(files=str(tmp_path / "a.jsonl"), where="code == '007'"), Tally())) == ["a"]
+    assert list(sources.read(Source(files=str(tmp_path / "a.csv"), where="code == 7"), Tally())) == ["a"]
+
+
 def source_of(path: Path, content: bytes, **options: Any) -> Source:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
