@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ablate.data import sources
 from ablate.data.decontaminate import Screen
+from ablate.errors import StudyError
 from ablate.evals import benchmarks, texts
 from ablate.evals.items import Benchmark
 from ablate.evals.scoring import SCORER_VERSION, score_digest
@@ -66,10 +67,21 @@ class Wanted:
         ]
 
     def check(self) -> None:
-        """DataError or StudyError now, before anything is trained, for a benchmark or a text that cannot be read."""
+        """DataError or StudyError now, before anything is trained, for a benchmark or a text that cannot be read, and for a text
+        that is said to be held out and is trained on."""
         self.benchmarks(fresh=True)
         for text in self.texts():
+            if not text.trained_on:
+                self._refuse_trained_on(text)
             text.documents()
+
+    def _refuse_trained_on(self, text: Text) -> None:
+        for name, source in self.data.trained_on().items():
+            if sources.shares_text(text.source, source):
+                raise StudyError(
+                    f"data.{'' if text.primary else 'held_out.'}{text.name}: {text.source.name} is also what data.{name} trains on, so its bits per byte would measure memory; "
+                    "name other files or another split (the held-out part of every source is measured anyway)"
+                )
 
     def is_met(self, outcome: Mapping[str, Any], fresh: bool) -> bool:
         """Whether an outcome has every score that this study wants of the run."""

@@ -48,10 +48,25 @@ def digest(source: Source) -> str:
         kept = {"where": _condition(source.where).text} if source.where else {}
         if source.messages_field is not None:
             kept |= {"messages_field": source.messages_field, "chat": digest_of(chat.identity(source.chat_template))}
-        parts = {**_content(source), "text_field": source.text_field, "reader": 2, **kept}
-    if source.hygiene is not None and source.hygiene != _unasked(source):
-        parts["hygiene"] = [source.hygiene.model_dump(mode="json"), hygiene.VERSION]
+        parts = {**_content(source), "text_field": source.text_field, "reader": 3, "held_out_every": HELD_OUT_EVERY, **kept}
+    rules = source.hygiene or _unasked(source)
+    if rules is not None:
+        parts["hygiene"] = [rules.model_dump(mode="json"), hygiene.VERSION]
     return digest_of(parts)
+
+
+def shares_text(source: Source, other: Source) -> bool:
+    """Whether both read one file, or one split of a data set. Two conditions (`where`) may part it; the embedded corpora hold out
+    streams of their own."""
+    if source.where and other.where and source.where != other.where:
+        return False
+    return bool(_texts(source) & _texts(other))
+
+
+def _texts(source: Source) -> set[str]:
+    if source.builtin is not None or source.tokens is not None:
+        return set()
+    return {digest_of(_content(source))} if source.hf is not None else {files.file_hash(path) for path in paths(source)}
 
 
 def _content(source: Source) -> dict[str, Any]:
@@ -62,8 +77,8 @@ def _content(source: Source) -> dict[str, Any]:
 
 
 def _unasked(source: Source) -> Hygiene | None:
-    """What is done to a source without `hygiene:`."""
-    return Hygiene() if is_finite(source) else None
+    """What is done to a source without `hygiene:`: nothing to generated text, nor to tokens."""
+    return Hygiene() if is_finite(source) and source.tokens is None else None
 
 
 def documents(source: Source, stream: int, tally: hygiene.Tally | None = None) -> Iterator[str]:
@@ -177,7 +192,7 @@ def _condition(text: str) -> where.Where:
 
 def _left_out(condition: where.Where, path: Path, place: str, row: Mapping[str, Any]) -> str | None:
     """Why a row is dropped; None for one that is kept."""
-    values = {name: _value(row, name) for name in condition.names}
+    values = {name: _value(row, name, readers.kind(path) == ".csv") for name in condition.names}
     if None in values.values():
         return "unknown"
     try:
@@ -186,11 +201,11 @@ def _left_out(condition: where.Where, path: Path, place: str, row: Mapping[str, 
         raise DataError(f"{path}, {place}: {e}") from None
 
 
-def _value(row: Any, name: str) -> Any:
-    """The column `a`, or `a.b` in an object; numbers in text (CSV) as numbers; None where there is none, or no finite one."""
+def _value(row: Any, name: str, is_text: bool) -> Any:
+    """The column `a`, or `a.b` in an object; None where there is none, or no finite one. is_text: numbers are written as text (CSV)."""
     for key in name.split("."):
         row = row.get(key) if isinstance(row, Mapping) else None
-    if isinstance(row, str) and _NUMBER.fullmatch(row):
+    if is_text and isinstance(row, str) and _NUMBER.fullmatch(row):
         row = float(row) if set(row) & set(".eE") else int(row)
     return None if isinstance(row, float) and not math.isfinite(row) else row
 

@@ -35,6 +35,17 @@ def test_a_json_array_is_rows(tmp_path: Path) -> None:
     assert list(sources.documents(Source(files=str(tmp_path / "a.json")), 0)) == ["one", "two"]
 
 
+def test_the_digest_of_files_follows_what_cleans_and_splits_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, generated = rows(tmp_path / "a.jsonl", ["one"]), Source(builtin="web")
+    before, always = sources.digest(source), sources.digest(generated)
+    with monkeypatch.context() as patched:
+        patched.setattr(sources, "HELD_OUT_EVERY", 51)
+        assert sources.digest(source) != before
+    monkeypatch.setattr(hygiene, "VERSION", -1)
+    assert sources.digest(source) != before
+    assert sources.digest(generated) == always, "it is not cleaned"
+
+
 def test_text_files(tmp_path: Path) -> None:
     (tmp_path / "1.txt").write_bytes("\ufeffa whole\r\nbook\r\n".encode())
     (tmp_path / "2.txt.gz").write_bytes(gzip.compress(b"first\n<|endoftext|>\nsecond <|endoftext|>third\n<|endoftext|>\n"))

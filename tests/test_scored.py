@@ -1,0 +1,39 @@
+"""What may be measured: no text that an arm trains on, under whatever name it is given."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.errors import StudyError
+from ablate.scored import Wanted
+from ablate.study.load import load
+from tests.studies import TINY, write
+
+
+def wanted(folder: Path, web: dict[str, Any], measured: dict[str, Any]) -> Wanted:
+    study = load(write(folder, TINY.replace("web: builtin:web", f"web: {web}\n  held_out: {{other: {measured}}}")))
+    return Wanted(study.evaluate, study.data)
+
+
+def test_a_text_that_is_trained_on_is_not_held_out(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text(f"A robin is a bird, says {name}.")
+    shutil.copy(tmp_path / "a.txt", tmp_path / "copy.txt")
+    a, every, copy = ({"files": str(tmp_path / name)} for name in ("a.txt", "?.txt", "copy.txt"))
+    for measured in (a, copy):
+        with pytest.raises(StudyError, match=r"data\.held_out\.other: files: .* is also what data\.web trains on"):
+            wanted(tmp_path, every, measured).check()
+    wanted(tmp_path, {"files": str(tmp_path / "b.txt")}, a).check()
+    wanted(tmp_path, {"builtin": "web"}, {"builtin": "web"}).check()
+
+
+def test_two_conditions_may_part_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one", "n": 1}\n{"text": "two", "n": 2}\n')
+    web, measured = ({"files": str(tmp_path / "a.jsonl"), "where": f"n == {n}"} for n in (1, 2))
+    wanted(tmp_path, web, measured).check()
+    with pytest.raises(StudyError, match="trains on"):
+        wanted(tmp_path, web, web).check()
