@@ -79,7 +79,8 @@ class Wanted:
         for name, source in self.data.trained_on().items():
             if sources.shares_text(text.source, source):
                 raise StudyError(
-                    f"data.{'' if text.primary else 'held_out.'}{text.name}: {text.source.name} is also what data.{name} trains on, so its bits per byte would measure memory; "
+                    f"data.{'' if text.primary else 'held_out.'}{text.name}: {text.source.name} is also what data.{name} trains on, "
+                    "so its bits per byte would measure memory; "
                     "name other files or another split (the held-out part of every source is measured anyway)"
                 )
 

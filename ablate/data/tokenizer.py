@@ -42,7 +42,8 @@ def definition(data: spec.Data) -> str:
     texts: Any = {name: sources.digest(source) for name, source in data.trained_on().items()}
     if data.tokenizer.train_on:
         texts = sorted({sources.digest(source) for source in data.tokenizer.train_on})
-    return digest({"train_bpe": data.tokenizer.train_bpe, "sources": texts, "bytes": _sample_bytes(data.tokenizer.train_bpe), "trainer": TRAINER_VERSION})
+    size = data.tokenizer.train_bpe
+    return digest({"train_bpe": size, "sources": texts, "bytes": _sample_bytes(size), "trainer": TRAINER_VERSION})
 
 
 def prepare(data: spec.Data, workspace: Workspace) -> Path:
