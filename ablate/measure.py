@@ -1,6 +1,6 @@
-"""`python -m ablate.measure DEVICE COMPILE`: one shape on standard input → how fast this machine trains and reads it.
+"""`python -m ablate.measure`: one shape, and how to train it, on standard input → how fast this machine trains and reads it.
 
-It runs what a job runs: the engine, compiled where jobs are, with kernels from the cache of the jobs and left there for them.
+It runs what a job on one device runs, compiled where jobs are, with kernels from the cache of the jobs and left there for them.
 The process says `{"ready": ...}` once it has built and compiled, waits for a line, so that several can be timed at the same
 moment, and answers with its figures.
 """
@@ -8,19 +8,21 @@ moment, and answers with its figures.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from ablate.evals import texts
 from ablate.model.build import fresh
-from ablate.model.memory import micro_batch
 from ablate.train import device as devices
-from ablate.train.engine import Engine
+from ablate.train.lockstep import Step
+from ablate.train.optim import Backend, backend_of
+from ablate.train.stacks import stack_of
 
 SECONDS = 1.5
 """Least time of each timing; one step at least, however long that takes."""
@@ -29,15 +31,22 @@ READ_TOKENS, READ_LENGTH = 1024, 64
 
 
 class Shape:
-    """One shape on one device, ready to be timed."""
+    """One shape on one device, ready to be timed. A step is of one pass, so that one of a large batch need not be waited for."""
 
-    def __init__(self, recipe: dict[str, Any], device: torch.device, compile: bool) -> None:
-        recipe = one_pass(fresh(recipe), device.type)
-        self.seq_len, self.tokens = recipe["data"]["seq_len"], recipe["train"]["batch_tokens"]
-        self.vocabulary, self.device = recipe["model"]["vocab_size"], device
-        self.engine = Engine(recipe, device, compile)
-        self.engine.prepare()
-        self.setup_seconds = self.engine.take_setup_seconds()
+    def __init__(
+        self,
+        recipe: dict[str, Any],
+        device: torch.device,
+        compile: bool,
+        backend: Backend = "torch",
+        checkpointing: Literal["auto"] | bool = False,
+    ) -> None:
+        self._stack = stack_of(device, compile, backend, checkpointing, None)
+        self.seat = self._stack.seat(0, fresh(recipe))
+        self.seat.prepare()
+        self.setup_seconds = self.seat.take_setup_seconds()
+        self.seq_len, self.vocabulary, self.device = recipe["data"]["seq_len"], recipe["model"]["vocab_size"], device
+        self.tokens = self.seat.micro_batch * self.seq_len
         self._batch = np.random.default_rng(0).integers(self.vocabulary, size=(self.tokens // self.seq_len, self.seq_len + 1))
         self._step()
 
@@ -51,18 +60,12 @@ class Shape:
         length = min(READ_LENGTH, self.seq_len)
         rows = np.random.default_rng(0).integers(self.vocabulary, size=(READ_TOKENS // length, length + 1))
         windows = texts.Windows((rows,), rows.shape[0] * length, 1)
-        self.engine.model.eval()
-        return windows.tokens * _times_a_second(lambda: texts.bits_per_byte(self.engine.model, windows, self.device))
+        self.seat.model.eval()
+        return windows.tokens * _times_a_second(lambda: texts.bits_per_byte(self.seat.model, windows, self.device))
 
     def _step(self) -> None:
-        float(self.engine.step(self._batch, 1.0)[0])
-
-
-def one_pass(recipe: dict[str, Any], device_type: str) -> dict[str, Any]:
-    """The recipe with a batch of one pass, so that a step of a large batch need not be waited for; the pass, and so its kernels, stay."""
-    seq_len, train = recipe["data"]["seq_len"], recipe["train"]
-    pass_tokens = seq_len * micro_batch(recipe["model"], train, seq_len, device_type)
-    return {**recipe, "train": {**train, "batch_tokens": pass_tokens}}
+        ((loss, _),) = self._stack.step([Step(self._batch, 1.0, lambda: False)])
+        float(loss)
 
 
 def _times_a_second(work: Callable[[], object]) -> float:
@@ -73,10 +76,11 @@ def _times_a_second(work: Callable[[], object]) -> float:
     return done / (time.perf_counter() - began)
 
 
-def main(device_type: str, compile: bool) -> None:
-    torch.set_num_threads(1)
-    device = torch.device(device_type)
-    shape = Shape(json.loads(sys.stdin.readline()), device, compile)
+def main() -> None:
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    asked = json.loads(sys.stdin.readline())
+    device = torch.device(asked["device_type"])
+    shape = Shape(asked["recipe"], device, asked["compile"], backend_of(asked["backend"], device), asked["checkpointing"])
     print(json.dumps({"ready": shape.setup_seconds}), flush=True)
     sys.stdin.readline()
     figures = {"tokens_per_s": shape.training(), "read_tokens_per_s": shape.reading(), "process_bytes": devices.peak_memory(device)}
@@ -84,4 +88,4 @@ def main(device_type: str, compile: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2] == "compile")
+    main()

@@ -105,7 +105,11 @@ class Here:
         chosen = device.pick(study.launch.device)
         self.slots, self.device_type, self.memory_bytes = slots_of(study), chosen.type, memory_of(chosen)
         self.devices, self.checkpointing = study.launch.devices, study.launch.activation_checkpointing
-        self.speeds = Speeds(space, Setting(chosen, compiles(study), self.slots, self.devices))
+        setting = Setting(
+            chosen, compiles(study), self.slots, threads_of(study), gpus_of(chosen), self.devices,
+            study.train.optimizer.backend, self.checkpointing, study.launch.pack,
+        )  # fmt: skip
+        self.speeds = Speeds(space, setting)
         self.name = self.speeds.name
 
     def rate(self, recipe: dict[str, Any]) -> Rate | None:
@@ -178,6 +182,18 @@ def slots_of(study: spec.Study) -> int:
     if cuda and devices > here:
         raise StudyError(f"launch.devices: each job is to have {devices}, and there are {here} GPUs here; write a smaller number")
     return max(1, here // devices)
+
+
+def threads_of(study: spec.Study) -> int:
+    """Of each process of a job: its share of the cores; a job in this process has those of this process."""
+    if study.launch.launcher == "inline":
+        return torch.get_num_threads()
+    return max(1, cores() // (slots_of(study) * study.launch.devices))
+
+
+def gpus_of(chosen: torch.device) -> int:
+    """How many there are for the slots; 0 on a CPU."""
+    return torch.cuda.device_count() if chosen.type == "cuda" else 0
 
 
 def compiles(study: spec.Study) -> bool:

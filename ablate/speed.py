@@ -45,16 +45,24 @@ class Setting:
     device: torch.device
     compile: bool
     slots: int
+    threads: int = 1
+    """Of one process."""
+    gpus: int = 0
+    """That the slots share; 0 on a CPU."""
     devices: int = 1
     """Of one job."""
+    backend: Literal["auto", "apex", "torch"] = "auto"
+    """Of the optimiser, as asked for: so, too, the next ones, which are those of `launch`."""
+    checkpointing: Literal["auto"] | bool = "auto"
+    pack: Literal["auto", "none"] | int = "auto"
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Tokens of training a second and device, and how that is known."""
+    """Tokens of training a second and device, and how that is known. "from one device": measured on one, for jobs that have several."""
 
     tokens_per_s: float
-    how: Literal["measured", "as a run took", "between others", "beyond others", "from the MFU"]
+    how: Literal["measured", "from one device", "as a run took", "between others", "beyond others", "from the MFU"]
 
 
 class Speeds:
@@ -65,7 +73,7 @@ class Speeds:
         self.name: str = describe(setting.device)["device"]
         self._path, self._compiled = space.runs / "speed.json", space.compiled
         self._kept: dict[str, dict[str, Any]] = read_json(self._path) or {}
-        self._machine = digest([self.name, str(torch.__version__), setting.compile, setting.slots, setting.devices])
+        self._machine = digest([{**vars(setting), "device": self.name}, str(torch.__version__)])
 
     def measure(self, recipes: Sequence[dict[str, Any]], say: Callable[[str], None]) -> None:
         """Measure shapes that nothing is known of, MOST_MEASURED at most; `say` is told what and why. RunError where that fails."""
@@ -76,8 +84,9 @@ class Speeds:
             return
         sizes = ", ".join(format_count(r["params"]) for r in chosen)
         say(f"measuring how fast this machine trains {sizes} params" + (" (compiling; runs reuse that)" if self.setting.compile else ""))
+        how = "measured" if self.setting.devices == 1 else "from one device"
         for recipe, figures in zip(chosen, measured(chosen, self.setting, self._compiled), strict=True):
-            self._keep(recipe, {**figures, "from": "measured"})
+            self._keep(recipe, {**figures, "from": how})
         self.save()
 
     def learn(self, recipe: dict[str, Any], figures: Mapping[str, float]) -> None:
@@ -136,20 +145,25 @@ def measured(recipes: Sequence[dict[str, Any]], setting: Setting, compiled: Path
     """
     with ExitStack() as stack:
 
-        def start(recipe: dict[str, Any]) -> _Process:
-            return stack.enter_context(_Process(recipe, setting, compiled))
+        def start(recipe: dict[str, Any], slot: int) -> Process:
+            return stack.enter_context(Process(recipe, setting, compiled, slot))
 
-        first: list[_Process] = []
+        first: list[Process] = []
         for chunk in _chunks(recipes, setting.slots):
-            started = [start(recipe) for recipe in chunk]
+            started = [start(recipe, slot) for slot, recipe in enumerate(chunk)]
             first += [process for process in started if process.is_ready()]
         return [
-            _timed(process, [start(recipe) for _ in range(max(int(setting.compile), setting.slots - 1))], setting.slots)
+            _timed(process, [start(recipe, slot) for slot in _other_slots(process.slot, setting)], setting.slots)
             for recipe, process in zip(recipes, first, strict=True)
         ]
 
 
-def _timed(first: _Process, others: Sequence[_Process], slots: int) -> dict[str, float]:
+def _other_slots(first: int, setting: Setting) -> list[int]:
+    """Those that a shape is timed in beside its first process; where there are none, that one's own, for the start with kernels."""
+    return [slot for slot in range(setting.slots) if slot != first] or [first] * int(setting.compile)
+
+
+def _timed(first: Process, others: Sequence[Process], slots: int) -> dict[str, float]:
     for process in others:
         process.is_ready()
     together = [first, *others][-slots:]
@@ -166,19 +180,25 @@ def _timed(first: _Process, others: Sequence[_Process], slots: int) -> dict[str,
     }  # fmt: skip
 
 
-class _Process:
-    """`python -m ablate.measure` with one shape, in the environment of a job."""
+class Process:
+    """`python -m ablate.measure` with one shape, in the environment of a job in `slot`."""
 
-    def __init__(self, recipe: dict[str, Any], setting: Setting, compiled: Path) -> None:
+    def __init__(self, recipe: dict[str, Any], setting: Setting, compiled: Path, slot: int) -> None:
+        self.slot = slot
         self._began = time.perf_counter()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ablate.measure", setting.device.type, "compile" if setting.compile else "plain"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment(1, compiled),
+            [sys.executable, "-m", "ablate.measure"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            env=environment(setting.threads, compiled, slot, setting.gpus, setting.devices),
         )  # fmt: skip
-        self._tell(json.dumps(recipe))
+        self.pid = self._process.pid
+        self._tell(json.dumps({
+            "recipe": recipe, "device_type": setting.device.type, "compile": setting.compile,
+            "backend": "torch" if setting.devices > 1 else setting.backend,  # several devices have torch's
+            "checkpointing": setting.checkpointing,
+        }))  # fmt: skip
 
-    def __enter__(self) -> _Process:
+    def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from ablate import drive, plan
@@ -15,7 +14,7 @@ from ablate.jobs import cores
 from ablate.launch.base import Launcher, hold
 from ablate.launch.inline import InlineLauncher
 from ablate.launch.local import LocalLauncher
-from ablate.predict import compiles, slots_of
+from ablate.predict import compiles, gpus_of, slots_of, threads_of
 from ablate.report import claims, frames, plots, sentences
 from ablate.store.store import Store
 from ablate.study import grid, spec
@@ -73,9 +72,8 @@ def ingest(space: Workspace) -> str:
 def _launcher(study: spec.Study, space: Workspace) -> Launcher:
     if study.launch.launcher == "inline":
         return InlineLauncher()
-    slots, devices = slots_of(study), study.launch.devices
-    gpus = torch.cuda.device_count() if device.pick(study.launch.device).type == "cuda" else 0
-    return LocalLauncher(slots, threads=max(1, cores() // (slots * devices)), compiled=space.compiled, gpus=gpus, devices=devices)
+    gpus = gpus_of(device.pick(study.launch.device))
+    return LocalLauncher(slots_of(study), threads_of(study), compiled=space.compiled, gpus=gpus, devices=study.launch.devices)
 
 
 def _report(console: Console, space: Workspace, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from ablate import speed
 from ablate.errors import RunError
+from ablate.measure import Shape
 from ablate.model import ladder
 from ablate.speed import Setting, Speeds
 from ablate.train.device import can_compile
@@ -42,7 +44,57 @@ def test_a_real_run_replaces_a_measurement_and_is_kept(tmp_path: Path) -> None:
     assert again.known(recipe(100_000), "job_bytes") == 5e8, "the peak of a job is that of its hungriest run"
     assert again.known(recipe(100_000), "setup_s") == 9.0, "a later run of a process pays for no start"
     assert again.rate(recipe(100_000, batch_tokens=1024)) != again.rate(recipe(100_000)), "another batch is another speed"
-    assert Speeds(Workspace(tmp_path), Setting(torch.device("cpu"), compile=True, slots=1)).rate(recipe(100_000)) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"compile": True},
+        {"slots": 2},
+        {"threads": 2},
+        {"gpus": 2},
+        {"devices": 2},
+        {"backend": "apex"},
+        {"checkpointing": True},
+        {"pack": 4},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_is_known_under_one_setting_says_nothing_of_another(tmp_path: Path, other: dict[str, Any]) -> None:
+    speeds = Speeds(Workspace(tmp_path), HERE)
+    speeds.learn(recipe(100_000), {"tokens_per_s": 1000.0, **TOOK})
+    speeds.save()
+    assert Speeds(Workspace(tmp_path), HERE).known(recipe(100_000), "job_bytes") == 5e8
+    again = Speeds(Workspace(tmp_path), replace(HERE, **other))
+    assert again.rate(recipe(100_000)) is None and again.known(recipe(100_000), "job_bytes") is None
+
+
+def test_each_slot_is_measured_with_the_threads_and_on_the_gpu_of_its_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    setting = replace(HERE, slots=2, threads=3, gpus=2)
+    for slot, gpu in enumerate(("4", "7")):
+        with speed.Process(recipe(100_000), setting, tmp_path, slot) as process:
+            given = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            assert {f"CUDA_VISIBLE_DEVICES={gpu}".encode(), b"OMP_NUM_THREADS=3"} <= {*given}
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_a_shape_is_measured_as_jobs_train_it(checkpointing: bool) -> None:
+    shape = Shape(recipe(100_000, batch_tokens=640), torch.device("cpu"), compile=False, checkpointing=checkpointing)
+    assert shape.seat.activation_checkpointing is checkpointing and shape.seat.optimizer.backend == "torch"
+    assert shape.tokens == 64 * shape.seat.micro_batch and shape.training() > 0
+
+
+def test_a_measurement_for_several_devices_says_that_it_was_made_on_one(tmp_path: Path) -> None:
+    speeds = Speeds(Workspace(tmp_path), replace(HERE, devices=2, checkpointing=True))
+    speeds.measure([recipe(50_000)], lambda line: None)
+    rate = speeds.rate(recipe(50_000))
+    assert rate is not None and rate.how == "from one device"
+
+
+def test_the_optimiser_asked_for_is_the_one_measured(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="backend: apex is asked for, but"):
+        speed.measured([recipe(50_000)], replace(HERE, backend="apex"), tmp_path)
 
 
 def test_between_two_shapes_the_speed_lies_between_and_far_from_all_it_is_not_known(tmp_path: Path) -> None:

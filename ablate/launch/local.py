@@ -12,11 +12,15 @@ from pathlib import Path
 from ablate.launch.base import LAST_WORDS, Handle, ask_to_leave, lives, sign, take
 
 
-def environment(threads: int, compiled: Path) -> dict[str, str]:
-    """That of a worker: its threads, and where kernels are kept. Who measures a job's speed must run in the same."""
+def environment(threads: int, compiled: Path, slot: int, gpus: int, devices: int = 1) -> dict[str, str]:
+    """That of a worker: its threads, where kernels are kept, and of `gpus` those that its slot has, `devices` of them. Who measures
+    a job's speed must run in the same."""
     env = dict(os.environ)
     env.update(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_COMPILE_THREADS="1")
     env.update(TORCHINDUCTOR_CACHE_DIR=str(compiled.absolute()))
+    if gpus:
+        visible = env.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(visible[(slot * devices + i) % len(visible)] for i in range(devices))
     return env
 
 
@@ -68,7 +72,7 @@ class LocalLauncher:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(lock,),
-                env=self._environment(slot),
+                env=environment(self.threads, self.compiled, slot, self.gpus, self.devices),
             )
         sign(lock, process.pid)
         os.close(lock)
@@ -81,11 +85,3 @@ class LocalLauncher:
             return [sys.executable, "-m", "ablate.job", str(folder), str(lock)]
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
         return [*torchrun, "--nproc-per-node", str(self.devices), "-m", "ablate.job", str(folder)]
-
-    def _environment(self, slot: int) -> dict[str, str]:
-        env = environment(self.threads, self.compiled)
-        if self.gpus:
-            visible = env.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(self.gpus)))).split(",")
-            leased = (visible[(slot * self.devices + i) % len(visible)] for i in range(self.devices))
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(leased)
-        return env

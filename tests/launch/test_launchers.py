@@ -15,7 +15,7 @@ import pytest
 from ablate.errors import BusyError
 from ablate.launch.base import Adopted, Launcher, held, hold
 from ablate.launch.inline import InlineLauncher
-from ablate.launch.local import LocalLauncher
+from ablate.launch.local import LocalLauncher, environment
 from ablate.workspace import write_json
 
 
@@ -77,14 +77,12 @@ def test_a_lock_names_its_holder_and_goes_with_its_process(tmp_path: Path) -> No
 
 def test_each_slot_sees_one_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    launcher = LocalLauncher(2, 1, tmp_path, gpus=2)
-    assert [launcher._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["4", "7"]
+    assert [environment(1, tmp_path, slot, gpus=2)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["4", "7"]
 
 
 def test_each_slot_sees_as_many_gpus_as_a_job_has_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,4,6")
-    launcher = LocalLauncher(2, 1, tmp_path, gpus=4, devices=2)
-    assert [launcher._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["0,2", "4,6"]
+    assert [environment(1, tmp_path, slot, gpus=4, devices=2)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["0,2", "4,6"]
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ def test_speed_is_measured_without_the_weights(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     saved(tmp_path / "start")
     runs = resolve.runs(load(write(tmp_path, FROM), None, ["train.precision=float32"]), Workspace(tmp_path))
-    assert Shape(runs[0].recipe, torch.device("cpu"), compile=False).engine.model.config.model_type == "gpt2"
+    assert Shape(runs[0].recipe, torch.device("cpu"), compile=False).seat.model.config.model_type == "gpt2"
 
 
 def without(folder: Path, name: str) -> None:
