@@ -66,6 +66,10 @@ class Learner:
         self.restore(state[0])
         return state[1]
 
+    def keep_good(self, folder: Path, name: str, steps: int) -> Path | None:
+        """Of a run that diverged, the newest state that may be from before (see checkpoint.py)."""
+        return checkpoint.keep_good(folder, name, steps) or sharded.keep_good(folder, name, steps)
+
     def whole(self) -> PreTrainedModel:
         """The model, live."""
         return self.model
@@ -82,7 +86,7 @@ class Engine(Passes):
         began = time.perf_counter()
         learner = Learner(recipe, device, backend)
         self.model, self.optimizer, self.tensors, self.restore = learner.model, learner.optimizer, learner.tensors, learner.restore
-        self.save, self.load, self.whole = learner.save, learner.load, learner.whole
+        self.save, self.load, self.keep_good, self.whole = learner.save, learner.load, learner.keep_good, learner.whole
         self._update = learner.update
         loss = Forward(self.model, recipe["data"]["seq_len"], recipe["train"]["precision"] == "bfloat16", compile, checkpointing)
         super().__init__(recipe, device, self.model.parameters(), loss, may_graph=compile, checkpointing=checkpointing)

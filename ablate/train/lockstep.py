@@ -73,6 +73,10 @@ class Seat(Protocol):
     def load(self, folder: Path, name: str) -> dict[str, Any] | None:
         """Take over the newest whole checkpoint and return its progress; None where there is none."""
 
+    def keep_good(self, folder: Path, name: str, steps: int) -> Path | None:
+        """Of a run that diverged, keep the newest checkpoint with at most `steps` steps behind it under a name that says so; a run
+        that is tried again goes on from it. None where there is none."""
+
     def whole(self) -> PreTrainedModel:
         """The model with all its weights in this process."""
 

@@ -21,7 +21,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
-from ablate.errors import AblateError
+from ablate.errors import AblateError, Interrupted, RunError
 from ablate.model.build import initial, on_meta
 from ablate.model.memory import RESERVED, divisor, memory, micro_batch, sums_whole
 from ablate.train import checkpoint, sharded
@@ -50,6 +50,7 @@ class Sharded:
         self._world, self.device, self._compile, self._checkpointing = world, device, compile, checkpointing
         self.devices = world.size
         self._batch: NDArray[np.int64] | None = None
+        self._leave: Callable[[], bool] = lambda: False  # the first process is asked
         self._setup_seconds = 0.0
 
     def follow(self) -> None:
@@ -79,7 +80,7 @@ class Sharded:
         taken = []
         for step in asked:
             if step is not None:
-                self._batch = step.batch
+                self._batch, self._leave = step.batch, step.leave
                 taken.append(self._everywhere("update", step.scale, self.micro_batch))
         return taken
 
@@ -99,13 +100,17 @@ class Sharded:
         self._everywhere("reset")
 
     def save(self, folder: Path, name: str, progress: dict[str, Any], suspect: bool = False) -> None:
-        """Write a checkpoint. Raises DiskFullError."""
-        self._everywhere("write", str(folder.absolute()), name, progress)
+        """Write a checkpoint; a `suspect` one replaces none above suspicion. Raises DiskFullError."""
+        self._everywhere("write", str(folder.absolute()), name, progress, suspect)
 
     def load(self, folder: Path, name: str) -> dict[str, Any] | None:
         """Take over the newest whole checkpoint and return its progress; None where there is none."""
         progress: dict[str, Any] | None = self._everywhere("read", str(folder.absolute()), name)
         return progress
+
+    def keep_good(self, folder: Path, name: str, steps: int) -> Path | None:
+        """Renames files only, and so is the first process's own affair."""
+        return sharded.keep_good(folder, name, steps) or checkpoint.keep_good(folder, name, steps)
 
     def whole(self) -> PreTrainedModel:
         """The model with all its weights, on this process's device where that has room for it, else on the CPU."""
@@ -160,10 +165,25 @@ class Sharded:
     @torch.no_grad()
     def _fill(self) -> None:
         """The weights before the first step: made whole by the first process, on its host, and sent tensor by tensor."""
-        fresh = initial(self._recipe) if self._world.leads else None
+        fresh = self._fresh()
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
         set_model_state_dict(self.model, fresh.state_dict() if fresh else {}, options=options)
         self._world.spread(list(self.model.buffers()), list(fresh.buffers()) if fresh else None)
+
+    def _fresh(self) -> PreTrainedModel | None:
+        """The model that is to be spread, in the first process. What stops it there is raised everywhere: the others would wait."""
+        fresh: PreTrainedModel | None = None
+        failure: Exception | None = None
+        if self._world.leads:
+            try:
+                fresh = initial(self._recipe)
+            except Exception as e:
+                failure = e
+        if self._world.worst(0 if failure is None else 1):
+            if isinstance(failure, AblateError):
+                raise failure
+            raise RunError(f"the weights to start from could not be read: {failure or 'the first process says why'}") from failure
+        return fresh
 
     def _reset(self) -> None:
         self._fill()
@@ -172,16 +192,23 @@ class Sharded:
     def _warm_up(self, micro: int) -> None:
         began = time.perf_counter()
         self._backward(torch.zeros(micro, self._seq_len + 1, dtype=torch.int64, device=self.device), last=True)
-        for parameter in self.model.parameters():
-            parameter.grad = None
+        self._drop_gradients()
         self._prepared = True
         self._setup_seconds += time.perf_counter() - began
 
     def _update(self, scale: float, micro: int) -> Taken:
-        """The same mean loss and gradient as of the whole batch on one device: everybody has equally many sequences."""
+        """The same mean loss and gradient as of the whole batch on one device: everybody has equally many sequences.
+
+        Interrupted everywhere, between two passes and with nothing updated, once the step's `leave()` is true.
+        """
         tokens = self._world.deal(self._batch, self._own, self._seq_len + 1).to(self.device, non_blocking=True)
         pieces = torch.split(tokens, micro)
-        losses = [self._backward(piece, last=piece is pieces[-1]) for piece in pieces]
+        losses = []
+        for number, piece in enumerate(pieces):
+            if number and self._world.worst(int(self._leave())):
+                self._drop_gradients()
+                raise Interrupted("given up between two passes of a step")
+            losses.append(self._backward(piece, last=piece is pieces[-1]))
         loss = self._world.mean(torch.stack(losses).sum())
         norm = self.optimizer.step(scale)
         return loss, norm.full_tensor() if isinstance(norm, DTensor) else norm
@@ -193,9 +220,14 @@ class Sharded:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _write(self, folder: str, name: str, progress: dict[str, Any]) -> None:
+    def _drop_gradients(self) -> None:
+        """But for those that FSDP keeps whole between passes: they end with the process, which is what comes after Interrupted."""
+        for parameter in self.model.parameters():
+            parameter.grad = None
+
+    def _write(self, folder: str, name: str, progress: dict[str, Any], suspect: bool) -> None:
         tensors = {**{f"model/{key}": p for key, p in self.model.named_parameters()}, **self.optimizer.tensors()}
-        sharded.save(Path(folder), name, tensors, progress, self._world)
+        sharded.save(Path(folder), name, tensors, progress, self._world, suspect)
         if self._world.leads:
             checkpoint.remove(Path(folder), name)
 

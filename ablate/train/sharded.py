@@ -35,8 +35,11 @@ _log = logging.getLogger(__name__)
 _STATE = "state.json"
 
 
-def save(folder: Path, name: str, tensors: Mapping[str, Tensor], progress: dict[str, Any], world: World) -> None:
-    """Write the state and keep the one before; everybody calls it. Raises DiskFullError everywhere, with both older ones untouched."""
+def save(folder: Path, name: str, tensors: Mapping[str, Tensor], progress: dict[str, Any], world: World, suspect: bool = False) -> None:
+    """Write the state and keep the one before; everybody calls it. Raises DiskFullError everywhere, with both older ones untouched.
+
+    Where the state is `suspect`, the newest that was not is kept too, until one is saved that is above suspicion.
+    """
     part = folder / f".{name}.sharded.part"
     sums: list[dict[str, int]] = []
 
@@ -52,7 +55,7 @@ def save(folder: Path, name: str, tensors: Mapping[str, Tensor], progress: dict[
 
     def put() -> None:
         write_json(part / _STATE, {"progress": progress, "crc32": sums[0]})
-        _rename(folder, name, part)
+        _rename(folder, name, part, suspect)
 
     _together(world, folder, empty if world.leads else None)
     _together(world, folder, write)
@@ -84,13 +87,29 @@ def load(folder: Path, name: str, parameters: Mapping[str, Tensor], world: World
     return None
 
 
-def paths(folder: Path, name: str) -> tuple[Path, Path]:
-    """The folder of the state, and of the one before it."""
-    return folder / f"{name}.sharded", folder / f"{name}.previous.sharded"
+def keep_good(folder: Path, name: str, steps: int) -> Path | None:
+    """Of a run that diverged, keep the newest whole state with at most `steps` steps behind it, and no other: the run goes on from
+    it. None where there is none. One process calls it, for all."""
+    good = paths(folder, name)[2]
+    states = [(path, state) for path in paths(folder, name) if (state := _state(path)) is not None]
+    states.sort(key=lambda one: int(one[1]["progress"]["step"]), reverse=True)
+    whole = (path for path, state in states if state["progress"]["step"] <= steps and _is_whole(path, state["crc32"], None))
+    kept = next(whole, None)
+    for path in paths(folder, name):
+        if path != kept:
+            shutil.rmtree(path, ignore_errors=True)
+    if kept is not None:
+        kept.rename(good)
+    return None if kept is None else good
+
+
+def paths(folder: Path, name: str) -> tuple[Path, Path, Path]:
+    """The folder of the state, of the one before it, and of the last one above suspicion where a later one was not."""
+    return folder / f"{name}.sharded", folder / f"{name}.previous.sharded", folder / f"{name}.before-it-diverged.sharded"
 
 
 def remove(folder: Path, name: str) -> None:
-    """Delete the state and the one before."""
+    """Delete all states."""
     for path in (*paths(folder, name), folder / f".{name}.sharded.part"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -110,12 +129,16 @@ def _together(world: World, folder: Path, work: Callable[[], None] | None) -> No
         raise RunError(f"a checkpoint could not be written to {folder}: {failure or 'another process failed'}") from failure
 
 
-def _rename(folder: Path, name: str, part: Path) -> None:
-    target, previous = paths(folder, name)
-    if target.exists():
+def _rename(folder: Path, name: str, part: Path, suspect: bool) -> None:
+    target, previous, good = paths(folder, name)
+    if suspect and target.exists() and not good.exists():
+        target.rename(good)
+    elif target.exists():
         shutil.rmtree(previous, ignore_errors=True)
         target.rename(previous)
     part.rename(target)
+    if not suspect:
+        shutil.rmtree(good, ignore_errors=True)
 
 
 def _checksums(part: Path, world: World) -> dict[str, int]:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ablate.errors import DivergedError, Interrupted
 from ablate.leave import Leave
-from ablate.train import checkpoint
 from ablate.train.guard import Guard
 from ablate.train.lockstep import Seat, Step, Steps, Taken
 from ablate.train.meter import FILE, Meter, lines
@@ -160,7 +159,7 @@ class Walk:
         self.progress.step = step
         if self.progress.pending:
             self._meter.write(self._line())
-        good = checkpoint.keep_good(self.folder, self._name, self.progress.guard.last_good(step))
+        good = self._seat.keep_good(self.folder, self._name, self.progress.guard.last_good(step))
         kept = f"; the last good state is kept in {good}" if good else ""
         lr = self._plan.lr * self._plan.scale(step)
         return DivergedError(f"{wrong} (learning rate {lr:.3g}); lower train.lr or raise train.warmup_steps{kept}")

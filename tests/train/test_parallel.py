@@ -88,9 +88,24 @@ def test_what_fails_in_one_process_is_raised_in_both_and_overwrites_nothing(toge
         assert f"process {rank}: a checkpoint could not be written to {together[0]}" in together[1]
 
 
+def test_of_a_run_that_diverged_the_state_before_is_kept(seen: dict[str, Any]) -> None:
+    risen, left, kept, progress = seen["kept"]
+    assert risen == ["trunk.before-it-diverged.sharded", "trunk.previous.sharded", "trunk.sharded"]
+    assert left == [kept] == ["trunk.before-it-diverged.sharded"] and progress == {"step": 2}
+
+
+def test_a_step_is_given_up_between_two_passes(seen: dict[str, Any]) -> None:
+    assert seen["stopped"] == ["given up between two passes of a step", True]
+
+
+def test_weights_that_cannot_be_read_fail_the_run_and_nobody_waits(seen: dict[str, Any]) -> None:
+    said, loss = seen["unreadable"]
+    assert "nowhere" in said and loss == pytest.approx(seen["losses"][0][0], rel=LOSS_TOLERANCE)
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "lose", "state"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(together: tuple[Path, str], tmp_path: Path, damage: str) -> None:
-    newest, previous = sharded.paths(tmp_path, "branch")
+    newest, previous, _ = sharded.paths(tmp_path, "branch")
     for path, step in ((previous, 3), (newest, 5)):
         path.mkdir(parents=True)
         state = json.loads((together[0] / "branch.sharded" / "state.json").read_text())

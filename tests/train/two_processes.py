@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ablate.errors import RunError
+from ablate.errors import Interrupted, RunError
 from ablate.train import sharded
-from ablate.train.lockstep import Step
+from ablate.train.lockstep import Seat, Step
 from ablate.train.parallel import Sharded
 from ablate.train.world import World, join, part
 from tests.train.family import batch, recipe
@@ -39,7 +39,38 @@ def lead(stack: Sharded, folder: Path) -> dict[str, Any]:
     again = steps(stack, STEPS, 2)
     seat.restore({})
     keep(seat.whole(), folder / "restored.safetensors")
-    return {"losses": losses, "on": on, "again": again, "progress": progress, "fresh": steps(stack, 0, 2)}
+    seen = {"losses": losses, "on": on, "again": again, "progress": progress, "fresh": steps(stack, 0, 2)}
+    return seen | {"kept": diverged(seat, folder / "diverged"), "stopped": stopped(stack), "unreadable": unreadable(stack)}
+
+
+def diverged(seat: Seat, folder: Path) -> list[Any]:
+    """What is there after a rise of the loss, after the run was given up for it, and what the run then goes on from."""
+    for step, suspect in ((1, False), (2, False), (3, True), (4, True)):
+        seat.save(folder, "trunk", {"step": step}, suspect)
+    risen = sorted(path.name for path in folder.iterdir())
+    kept = seat.keep_good(folder, "trunk", 2)
+    return [risen, [path.name for path in folder.iterdir()], kept and kept.name, seat.load(folder, "trunk")]
+
+
+def stopped(stack: Sharded) -> list[Any]:
+    """What a step of two passes says that is to be given up, and whether the weights are as before."""
+    before = [p.clone() for p in stack.whole().parameters()]
+    try:
+        stack.step([Step(batch(0, SEQUENCES), 1.0, lambda: True)])
+    except Interrupted as e:
+        return [str(e), all(torch.equal(a, b) for a, b in zip(before, stack.whole().parameters(), strict=True))]
+    return ["nothing", True]
+
+
+def unreadable(stack: Sharded) -> list[Any]:
+    """What a start from weights that are not there says, and the first loss of the model that is seated next."""
+    made = recipe()
+    try:
+        stack.seat(0, {**made, "model": {**made["model"], "weights": "of nothing"}, "weights": "nowhere"})
+    except RunError as e:
+        stack.seat(0, made)
+        return [str(e), steps(stack, 0, 1)[0][0]]
+    return ["nothing", 0.0]
 
 
 def steps(stack: Sharded, first: int, count: int) -> list[tuple[float, float]]:
