@@ -143,6 +143,21 @@ class Launch(Block):
             raise ValueError(f"devices: {self.devices} needs a process for each of them, and with: inline starts none; write with: local")
         return self
 
+    @model_validator(mode="after")
+    def _packs_are_of_small_models(self) -> Launch:
+        if not isinstance(self.pack, int) or self.pack == 1:
+            return self
+        if self.devices > 1:
+            raise ValueError(
+                f"pack: {self.pack} trains several models on one device, and devices: {self.devices} one model on several; keep one of them"
+            )
+        if self.activation_checkpointing is True:
+            raise ValueError(
+                f"activation_checkpointing: true is not to be had for several models at once (pack: {self.pack}); "
+                "write pack: none, or leave it out"
+            )
+        return self
+
 
 class Study(Block):
     """One study: the question, what is varied, the data, the recipe, the benchmarks."""
@@ -166,3 +181,12 @@ class Study(Block):
         description="which finished models stay on the disk: without its model a run is trained again when a benchmark is added",
     )
     profiles: dict[str, dict[str, Any]] = Field({}, description="named overrides, chosen by --profile")
+
+    @model_validator(mode="after")
+    def _shards_have_torch_optimizers(self) -> Study:
+        if self.train.optimizer.backend == "apex" and self.launch.devices > 1:
+            raise ValueError(
+                f"train.optimizer.backend: apex works on whole tensors, and launch.devices: {self.launch.devices} shards them; "
+                "write auto or torch"
+            )
+        return self

@@ -66,6 +66,19 @@ def test_what_is_written_is_what_is_read(file: Path) -> None:
     assert (study.launch.launcher, study.launch.checkpoint_every) == ("inline", 120)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["launch.pack=4", "launch.devices=2"], "pack: 4 trains several models on one device, and devices: 2"),
+        (["launch.pack=4", "launch.activation_checkpointing=true"], "not to be had for several models at once"),
+        (["train.optimizer.backend=apex", "launch.devices=2"], "apex works on whole tensors"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(file: Path, overrides: list[str], said: str) -> None:
+    overrides = ["launch.with=local", *overrides]
+    assert said in refused(file, TEXT.replace("optimizer: adamw", "optimizer: {name: adamw}"), None, overrides)
+
+
 def test_a_profile_is_merged_over_the_file(file: Path) -> None:
     study = load(file, "gpu")
     assert study.grid == {"params": ["1M", "10M"], "tokens": ["0.25M", "20x"], "synthetic_ratio": [0, 0.5, 1]}
