@@ -180,6 +180,7 @@ def _train_and_score(desk: Desk, runs: Sequence[dict[str, Any]], seat: Callable[
         _keep(desk, trained)
         _score_and_finish(desk, by_digest[branch.digest], mixed, trained.model)
         forget(branch)
+        del trained  # several devices made its model for scoring: no memory for it beside the next budget's training
 
 
 def _is_trained(folder: Path) -> bool:

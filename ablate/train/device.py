@@ -3,6 +3,7 @@ because a choice that depends on timing could differ after a restart."""
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import resource
@@ -60,6 +61,14 @@ def describe(device: torch.device) -> dict[str, Any]:
             **{package: version(package) for package in ("torch", "transformers", "safetensors", "numpy")},
         },
     }
+
+
+def free_unreferenced(device: torch.device) -> None:
+    """On a GPU, give back the memory of models that nobody uses any more. They refer to themselves (a compiled method of a
+    module is its attribute), so that they would stay until Python's collector comes by."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def peak_memory(device: torch.device) -> int:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from ablate.errors import Interrupted
 from ablate.train.accounts import Clock
+from ablate.train.device import free_unreferenced
 from ablate.train.engine import Engine
 from ablate.train.optim import Backend, Optimizer
 
@@ -106,12 +107,16 @@ class Single:
         self, device: torch.device, compile: bool, backend: Backend, checkpointing: Callable[[dict[str, Any]], bool] = lambda _: False
     ) -> None:
         self._device, self._compile, self._backend, self._checkpointing = device, compile, backend, checkpointing
+        self._engine: Engine | None = None
 
     def seat(self, place: int, recipe: dict[str, Any]) -> Seat:
+        self._engine = None  # its memory is the next one's
+        free_unreferenced(self._device)
         self._engine = Engine(recipe, self._device, self._compile, self._backend, self._checkpointing(recipe))
         return self._engine
 
     def step(self, asked: Sequence[Step | None]) -> Sequence[Taken]:
+        assert self._engine is not None, "a step is asked for by who has a seat"
         return [self._engine.step(one.batch, one.scale, one.leave) for one in asked if one is not None]
 
 

@@ -23,6 +23,7 @@ from ablate.errors import RunError
 from ablate.model import ladder
 from ablate.model.build import build, fresh
 from ablate.model.memory import RESERVED, memory, micro_batch
+from ablate.train.device import free_unreferenced
 from ablate.train.engine import Engine, Learner
 from ablate.train.forward import Forward
 from ablate.train.lockstep import Seat, Step, Taken
@@ -177,6 +178,9 @@ def choose_pack(recipe: dict[str, Any], families: int, device: torch.device, com
     except (RunError, RuntimeError) as e:  # out of memory after all, or an operation that cannot be stacked
         _log.warning("families of one shape are trained one at a time: a pack of %d failed with %s", most, e)
         return 1
+    finally:
+        free_unreferenced(device)
+        torch.cuda.reset_peak_memory_stats(device)  # the peak that a run reports is not the trial's
     _log.info("%d models packed take %.2f times as many steps a second as one alone", most, gain)
     return most if gain >= _WORTH else 1
 

@@ -26,6 +26,7 @@ from ablate.model.build import initial, on_meta
 from ablate.model.memory import RESERVED, divisor, memory, micro_batch, sums_whole
 from ablate.train import checkpoint, sharded
 from ablate.train.accounts import Clock
+from ablate.train.device import free_unreferenced
 from ablate.train.forward import Forward, layers
 from ablate.train.lockstep import Seat, Step, Taken
 from ablate.train.oom import is_out_of_memory
@@ -138,6 +139,9 @@ class Sharded:
 
     def _build(self, recipe: dict[str, Any], checkpointing: bool) -> None:
         began = time.perf_counter()
+        for name in ("_shards", "_forward", "optimizer", "model"):  # of the model before, whose memory is the next one's
+            vars(self).pop(name, None)
+        free_unreferenced(self.device)
         self._recipe, self._seq_len = recipe, recipe["data"]["seq_len"]
         self.activation_checkpointing = checkpointing
         self._own = recipe["train"]["batch_tokens"] // self._seq_len // self._world.size
