@@ -1,21 +1,20 @@
 """Overlap of everything that a study's runs read with everything that they are asked.
 
-What is looked through are the token shards, decoded: exactly what the runs read. The findings lie beside them (overlap.json), so
+What is looked through are the token shards, decoded: all that a run could read. The findings lie beside them (overlap.json), so
 that any process may make them; only the driver puts them into results.db.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
 
 from ablate.data import shards, tokenizer
+from ablate.data.building import pool
 from ablate.data.overlap import VERSION as OVERLAP_VERSION
 from ablate.data.overlap import Floats, Overlap, is_dirty
 from ablate.data.skipgrams import Skipgrams
@@ -23,6 +22,7 @@ from ablate.evals.items import Benchmark
 from ablate.evals.requests import encode
 from ablate.prepare import Stream
 from ablate.store.store import Store
+from ablate.study.grid import digest
 from ablate.workspace import Workspace, read_json, write_json
 
 FILE = "overlap.json"
@@ -59,13 +59,17 @@ def measure(streams: Sequence[Stream], benchmarks: Sequence[Benchmark], space: W
     if not parts:
         return
     if len(parts) > len(streams) and processes > 1:
-        with ProcessPoolExecutor(min(processes, len(parts)), mp_context=multiprocessing.get_context("spawn")) as pool:
-            found = list(pool.map(Part.search, parts))
+        with pool(min(processes, len(parts))) as many:
+            _gather(parts, many.map(Part.search, parts), space)
     else:
-        found = [part.search() for part in parts]
-    for stream in dict.fromkeys(part.stream for part in parts):
-        own = [(part, result) for part, result in zip(parts, found, strict=True) if part.stream == stream]
-        _write(stream, own[0][0].benchmarks, space, [result for _, result in own])
+        _gather(parts, map(Part.search, parts), space)
+
+
+def _gather(parts: Sequence[Part], found: Iterable[Found], space: Workspace) -> None:
+    """Fold what is found in the parts as it arrives: memory does not follow their number."""
+    sought = {part.stream: part.benchmarks for part in parts}
+    for stream, own in groupby(zip(parts, found, strict=True), key=lambda one: one[0].stream):
+        _write(stream, sought[stream], space, (result for _, result in own))
 
 
 def record(streams: Sequence[Stream], space: Workspace, store: Store) -> None:
@@ -74,8 +78,12 @@ def record(streams: Sequence[Stream], space: Workspace, store: Store) -> None:
     for stream in streams:
         folder = stream.open(space).folder
         state = read_json(folder / FILE)
-        if state and known.get(folder.name) != (state["content"], {row["benchmark_digest"] for row in state["found"]}):
-            store.record_overlap(folder.name, state["content"], state["found"])
+        if state is None:
+            continue
+        of = digest([state["content"], state["version"]])
+        was, benchmarks = known.get(folder.name, ("", set()))
+        if of != was or not {row["benchmark_digest"] for row in state["found"]} <= benchmarks:
+            store.record_overlap(folder.name, of, state["found"])
 
 
 def found_in(stream: Stream, space: Workspace) -> list[dict[str, Any]]:
@@ -86,14 +94,20 @@ def found_in(stream: Stream, space: Workspace) -> list[dict[str, Any]]:
 
 def _missing(stream: Stream, benchmarks: Sequence[Benchmark], space: Workspace) -> list[Part]:
     opened = stream.open(space)
-    state = read_json(opened.folder / FILE)
-    wanted = {benchmark.digest: benchmark for benchmark in benchmarks}
-    current = state is not None and (state["content"], state["version"]) == (opened.content, OVERLAP_VERSION)
-    if current and wanted.keys() <= {row["benchmark_digest"] for row in state["found"]}:
+    known = {row["benchmark_digest"] for row in _current(opened)}
+    wanted = {benchmark.digest: benchmark for benchmark in benchmarks if benchmark.digest not in known}
+    if not wanted:
         return []
     cuts = range(0, int(opened.starts[-1]), PART_TOKENS)
     bounds = np.unique([*np.searchsorted(opened.starts[:-1], list(cuts)), len(opened.byte_counts)]).tolist()
     return [Part(stream, space, tuple(wanted.values()), first, last) for first, last in pairwise(bounds)]
+
+
+def _current(opened: shards.Shards) -> list[dict[str, Any]]:
+    """What was found in these tokens, by this version: also of benchmarks that another study asked for."""
+    state = read_json(opened.folder / FILE)
+    is_current = state is not None and (state["content"], state["version"]) == (opened.content, OVERLAP_VERSION)
+    return list(state["found"]) if is_current else []
 
 
 def _sought(stream: Stream, benchmarks: Sequence[Benchmark]) -> tuple[Overlap, Skipgrams]:
@@ -110,7 +124,7 @@ def decoded(opened: shards.Shards, stream: Stream, first: int, last: int) -> Ite
         yield from made.backend_tokenizer.decode_batch([opened.tokens[a:b].tolist() for a, b in spans], skip_special_tokens=True)
 
 
-def _write(stream: Stream, benchmarks: Sequence[Benchmark], space: Workspace, found: Sequence[Found]) -> None:
+def _write(stream: Stream, benchmarks: Sequence[Benchmark], space: Workspace, found: Iterable[Found]) -> None:
     words, tokens = _sought(stream, benchmarks)
     for in_words, in_tokens in found:
         words.add(in_words)
@@ -122,7 +136,7 @@ def _write(stream: Stream, benchmarks: Sequence[Benchmark], space: Workspace, fo
         for method, values in {**by_word, **{name: parts[place] for name, parts in by_token.items()}}.items():
             rows.append(_row(benchmark, method, values))
     opened = stream.open(space)
-    write_json(opened.folder / FILE, {"content": opened.content, "version": OVERLAP_VERSION, "found": rows})
+    write_json(opened.folder / FILE, {"content": opened.content, "version": OVERLAP_VERSION, "found": [*_current(opened), *rows]})
 
 
 def _row(benchmark: Benchmark, method: str, values: Floats) -> dict[str, Any]:

@@ -107,9 +107,10 @@ class Driver:
         missing = self._missing()
         self.watch.planned(self.runs, self.by_digest.keys() - missing.keys())
         try:
-            if missing:
+            if missing or self._audit_is_missing():  # an earlier driver may have been killed before its audit
                 with _signals_as_interrupt():
-                    self._walk(missing)
+                    if missing:
+                        self._walk(missing)
                     self._audit()
             self.trials.sync()
             if self.order.study.keep_models == "best":
@@ -159,11 +160,16 @@ class Driver:
             self._stop(running)
             raise Interrupted("stopped; everything trained so far is kept, and the same command goes on from there") from None
 
+    def _audit_is_missing(self) -> bool:
+        benchmarks = self._wanted(self.runs[0]).benchmarks(fresh=True)
+        return self.store.overlap_is_missing(self.order.study.name, {benchmark.digest for benchmark in benchmarks})
+
     def _audit(self) -> None:
-        """Look for the benchmarks' items in everything that the runs read, and record what is found."""
-        streams = [*prepare.streams(self.runs, self.space)]
-        audit.measure(streams, self._wanted(self.runs[0]).benchmarks(fresh=True), self.space, self.order.processes)
-        audit.record(streams, self.space, self.store)
+        """Look for the benchmarks' items in everything that the runs could read, and record what is found."""
+        streams = prepare.streams(self.runs, self.space)
+        prepare.build(self.runs, streams, self.space, self.order.processes)
+        audit.measure([*streams], self._wanted(self.runs[0]).benchmarks(fresh=True), self.space, self.order.processes)
+        audit.record([*streams], self.space, self.store)
 
     def _adopt(self, missing: dict[str, grid.Run]) -> list[_Running]:
         adopted = []

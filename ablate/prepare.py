@@ -6,16 +6,13 @@ source too often is refused, before any step is trained.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from ablate.data import mixture, shards, sources, tokenizer
+from ablate.data.building import pool
 from ablate.data.decontaminate import Screen
 from ablate.errors import StudyError
 from ablate.evals.requests import requests
@@ -87,16 +84,9 @@ def build(runs: Sequence[Run], wanted: Mapping[Stream, int], space: Workspace, p
         stream.build(tokens, space, processes)  # one after another, each by all processes
     missing = [one for one in missing if not sources.is_finite(one[0].source)]
     if len(missing) > 1 and processes > 1:
-        # spawn: a fork would inherit the threads' locks of the libraries that the driver has loaded
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(processes, len(missing)), mp_context=spawn, initializer=_end_with_parent) as pool:
-            try:
-                for work in [pool.submit(stream.build, tokens, space) for stream, tokens in missing]:
-                    work.result()
-            except KeyboardInterrupt:  # else the pool would wait until all is built; what is built so far is kept
-                for child in multiprocessing.active_children():
-                    child.terminate()
-                raise
+        with pool(min(processes, len(missing))) as many:
+            for work in [many.submit(stream.build, tokens, space) for stream, tokens in missing]:
+                work.result()
     else:
         for stream, tokens in missing:
             stream.build(tokens, space)
@@ -123,18 +113,6 @@ def mixed(run: Run, space: Workspace) -> mixture.Mixture:
     data = run.recipe["data"]
     read = [mixture.Stream(stream.open(space), run.seed, name, data["seq_len"]) for name, stream in streams_of(run, space).items()]
     return mixture.Mixture(read, [Fraction(share) for share in data["shares"].values()])
-
-
-def _end_with_parent() -> None:
-    """In a process of the pool: end when the one that asked for it was killed; the pool itself would wait for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def usage(run: Run, space: Workspace) -> list[mixture.Usage]:

@@ -10,6 +10,7 @@ import pytest
 
 from ablate import audit, prepare, resolve
 from ablate.scored import Wanted
+from ablate.store.store import Store
 from ablate.study.load import load
 from ablate.workspace import Workspace
 from tests.studies import TINY, write
@@ -39,9 +40,12 @@ def test_what_leaked_is_found(
     asked: tuple[list[prepare.Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     streams, benchmarks, space = asked
-    audit.measure(streams, benchmarks, space, 1)
+    audit.measure(streams, benchmarks[:2], space, 1)
     (stream,) = streams
+    first = audit.found_in(stream, space)
+    audit.measure(streams, benchmarks[2:], space, 1)
     found = audit.found_in(stream, space)
+    assert found[: len(first)] == first, "what another study asked for stays"
     assert len(found) == len(benchmarks) * 8
     shares = {(r["benchmark"], r["register"], r["fresh"], r["method"]): r for r in found}
     for method in ("gpt3", "palm", "gpt4", "llama2_10"):
@@ -57,6 +61,20 @@ def test_what_leaked_is_found(
     monkeypatch.setattr(audit, "OVERLAP_VERSION", -1)
     audit.measure(streams, benchmarks, space, 1)
     assert audit.found_in(stream, space) == found, "in parts"
+
+
+def test_what_another_version_found_takes_the_place_in_the_store(
+    asked: tuple[list[prepare.Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams, benchmarks, space = asked
+    with Store.open(space.database) as store:
+        versions = []
+        for version in (1, 2, 2):
+            monkeypatch.setattr(audit, "OVERLAP_VERSION", version)
+            audit.measure(streams, benchmarks[:1], space, 1)
+            audit.record(streams, space, store)
+            versions.append(store.overlap_known())
+    assert versions[0] != versions[1] == versions[2]
 
 
 @pytest.mark.slow

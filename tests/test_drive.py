@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,23 @@ def test_the_same_command_again_changes_nothing(undisturbed: Path) -> None:
     assert time.monotonic() - began < 30  # 10 s alone on two cores; tests share them
     assert numbers(undisturbed) == before
     assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*.safetensors")} == stamps
+
+
+def test_an_audit_that_a_killed_driver_did_not_make_is_made(undisturbed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(undisturbed, folder)
+    clean = "select run, benchmark, register, fresh, score_clean, n_clean from benchmark_scores order by 1, 2, 3, 4"
+    with contextlib.closing(sqlite3.connect(folder / "results.db")) as db, db:
+        before = db.execute(clean).fetchall()
+        for table in ("overlaps", "item_overlaps"):
+            db.execute(f"delete from {table}")
+        db.execute("update benchmark_scores set score_clean = null, n_clean = null")
+    for path in folder.glob("runs/data/*/overlap.json"):
+        path.unlink()
+    assert any(row[-1] for row in before)
+    assert "nothing to train" in ablate("run", "tiny.yaml", cwd=folder)
+    with contextlib.closing(sqlite3.connect(folder / "results.db")) as db:
+        assert db.execute(clean).fetchall() == before
 
 
 def test_a_level_and_a_benchmark_more_retrain_nothing(undisturbed: Path, tmp_path: Path) -> None:

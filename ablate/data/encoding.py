@@ -8,14 +8,12 @@ character on which two Unicode tables might differ, goes through the library as 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import re
-import threading
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -24,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+
+from ablate.data.building import pool
 
 _SURE = "\t-\r -\u0524\u0590-\u05f4\u0600-\u06ff\u2000-\u2064\u20a0-\u20bf\u2100-\u23ff\u2500-\u27bf"
 """Characters (Latin, Greek, Cyrillic, Hebrew, Arabic, punctuation, symbols) whose classes no Unicode version changes."""
@@ -103,19 +103,17 @@ def encoded(texts: Iterator[list[str]], definition: str, end: int, dtype: str, p
 
 
 def _by_many(texts: Iterator[list[str]], encoder: tuple[str, int, str], processes: int) -> Iterator[Encoded]:
-    # spawn: a fork would inherit the threads' locks of the libraries that are loaded here
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_start, initargs=encoder) as pool:
+    with pool(processes, _start, encoder) as many:
         waiting: deque[Future[Encoded]] = deque()
         try:
             for block in texts:
-                waiting.append(pool.submit(_encode, block))
+                waiting.append(many.submit(_encode, block))
                 if len(waiting) >= 3 * processes:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            many.shutdown(cancel_futures=True)
 
 
 _of_this_process: list[Encoder] = []
@@ -124,15 +122,6 @@ _of_this_process: list[Encoder] = []
 def _start(definition: str, end: int, dtype: str) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _of_this_process.append(Encoder(definition, end, dtype))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A pool does not notice that the process it works for was killed, and would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _encode(texts: list[str]) -> Encoded:

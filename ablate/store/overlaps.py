@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Float, ScalarSelect, cast, delete, exists, func, insert, not_, select, update
 
-from ablate.store.tables import benchmark_scores, item_answers, item_overlaps, overlaps, source_usage
+from ablate.store.tables import benchmark_scores, item_answers, item_overlaps, overlaps, source_usage, study_runs
 
 CLEAN_METHOD = "gpt3"
 """Whose clean items `score_clean` is over: the rule under which any hit is enough, so the strictest. View clean_scores has them all."""
@@ -17,9 +17,12 @@ ITEM_COLUMNS = ("item", "value", "contaminated")
 
 def replace(connection: Connection, shards: str, content: str, found: Sequence[Mapping[str, Any]]) -> None:
     """Put what was found in a folder of tokens (rows of `overlaps`, each with its `rows` of `item_overlaps`) in the place of what
-    was known of it, and the clean scores that depend on it."""
+    was known of these benchmarks, and the clean scores that depend on it. `content` stands for the tokens and for the rules of the
+    search: what was found in other tokens, or by other rules, goes for every benchmark."""
+    stale = connection.scalars(select(overlaps.c.benchmark_digest).where(overlaps.c.shards == shards, overlaps.c.content != content))
+    gone = {*stale, *(one["benchmark_digest"] for one in found)}
     for table in (overlaps, item_overlaps):
-        connection.execute(delete(table).where(table.c.shards == shards))
+        connection.execute(delete(table).where(table.c.shards == shards, table.c.benchmark_digest.in_(gone)))
     heads, items = [], []
     for one in found:
         key = {"shards": shards, "benchmark_digest": one["benchmark_digest"], "method": one["method"]}
@@ -33,12 +36,21 @@ def replace(connection: Connection, shards: str, content: str, found: Sequence[M
 
 
 def known(connection: Connection) -> dict[str, tuple[str, set[str]]]:
-    """Folder of tokens → the hash of the tokens that were looked through, and the digests of the benchmarks."""
+    """Folder of tokens → the hash of the tokens that were looked through and of the rules, and the digests of the benchmarks."""
     found: dict[str, tuple[str, set[str]]] = {}
     o = overlaps.c
     for row in connection.execute(select(o.shards, o.content, o.benchmark_digest).distinct()):
         found.setdefault(row.shards, (row.content, set()))[1].add(row.benchmark_digest)
     return found
+
+
+def is_missing(connection: Connection, study: str, benchmarks: Collection[str]) -> bool:
+    """Whether a run of the study was scored on one of these benchmarks (digests) and read tokens that were not looked through for it."""
+    s, b, u, o = study_runs.c, benchmark_scores.c, source_usage.c, overlaps.c
+    looked = select(o.method).where(o.shards == u.shards, o.benchmark_digest == b.benchmark_digest, o.method == CLEAN_METHOD)
+    read = select(b.id).join(study_runs, s.run == b.run).join(source_usage, u.run == b.run)
+    asked = read.where(s.study == study, s.active, u.tokens > 0, u.shards.is_not(None), b.benchmark_digest.in_(benchmarks))
+    return connection.scalar(asked.where(~exists(looked.correlate(benchmark_scores, source_usage))).limit(1)) is not None
 
 
 def refresh(connection: Connection, which: ColumnElement[bool]) -> None:

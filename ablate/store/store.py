@@ -6,7 +6,7 @@ Each verb is one transaction, and none stays open between verbs: Optuna writes t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,12 +178,17 @@ class Store:
             raise record.damaged(digest, e) from e
 
     def overlap_known(self) -> dict[str, tuple[str, set[str]]]:
-        """Folder of tokens → the hash of the tokens that were looked through, and the digests of the benchmarks."""
+        """Folder of tokens → the hash of the tokens that were looked through and of the rules, and the digests of the benchmarks."""
         with self._read() as connection:
             return overlaps.known(connection)
 
+    def overlap_is_missing(self, study: str, benchmarks: Collection[str]) -> bool:
+        """Whether a finished run of the study lacks clean scores that an audit could make; no file is looked at."""
+        with self._read() as connection:
+            return overlaps.is_missing(connection, study, benchmarks)
+
     def record_overlap(self, shards: str, content: str, found: Sequence[Mapping[str, Any]]) -> None:
-        """What was found of benchmark items in a folder of tokens takes the place of what was known of it."""
+        """What was found of benchmark items in a folder of tokens takes the place of what was known (overlaps.replace)."""
         with self._write() as connection:
             overlaps.replace(connection, shards, content, found)
 

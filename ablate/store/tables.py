@@ -208,7 +208,7 @@ overlaps = Table(
     Column("items", Integer, nullable=False, comment="items of the benchmark"),
     Column("contaminated", Integer, nullable=False, comment="items that the method calls contaminated"),
     Column("untold", Integer, nullable=False, comment="items too short for the method; they count as clean"),
-    Column("content", String(64), nullable=False, comment="hash of the tokens that were looked through"),
+    Column("content", String(64), nullable=False, comment="hash of the tokens that were looked through and of the rules of the search"),
 )
 
 item_overlaps = Table(

@@ -53,6 +53,24 @@ def test_recording_a_run_again_keeps_its_clean_score(tmp_path: Path) -> None:
         assert len(rows(tmp_path, "select * from item_overlaps")) == 5
 
 
+def test_what_another_study_asked_for_is_kept_until_the_tokens_are_others(tmp_path: Path) -> None:
+    other = [{**found({2: 1.0})[0], "benchmark_digest": "b2"}]
+    with filled(tmp_path, [run()]) as store:
+        store.record(finished(tmp_path), tmp_path)
+        assert store.overlap_is_missing("quality", {"b1", "b2"})
+        for shards in ("s1", "s2"):
+            store.record_overlap(shards, "c", found({1: 1.0}))
+            store.record_overlap(shards, "c", other)
+        assert store.overlap_known()["s1"] == ("c", {"b1", "b2"})
+        assert not store.overlap_is_missing("quality", {"b1", "b2"})
+        assert rows(tmp_path, "select n_clean from scores") == [{"n_clean": 3}]
+        store.record_overlap("s1", "new", other)
+        assert store.overlap_known()["s1"] == ("new", {"b2"})
+        assert store.overlap_is_missing("quality", {"b1"})
+        assert rows(tmp_path, "select n_clean from scores") == [{"n_clean": None}]
+        assert rows(tmp_path, "select distinct benchmark_digest from item_overlaps where shards = 's1'") == [{"benchmark_digest": "b2"}]
+
+
 def test_the_cost_of_the_text_is_the_studys_and_null_where_a_source_states_none(tmp_path: Path) -> None:
     with filled(tmp_path, [run()]) as store:
         store.record(finished(tmp_path), tmp_path)
