@@ -17,10 +17,12 @@ from ablate.model.build import build
 from ablate.train import sharded
 from ablate.train.engine import Engine
 from tests.train.family import batch, recipe
-from tests.train.two_processes import SEQUENCES, STEPS
+from tests.train.two_processes import OTHERWISE, SEQUENCES, STEPS
 
 # Gradients are summed in another order, in float32; AdamW divides by their size, so a sum near zero may differ by a step.
 LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-5, 1e-4
+# Several devices round the weights of the norms to 8 bits of mantissa too.
+BFLOAT16_TOLERANCE = 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,13 @@ def test_losses_and_weights_are_those_of_one_process(together: tuple[Path, str],
     found = load_file(together[0] / "after.safetensors")
     for name, p in engine.model.named_parameters():
         assert float((found[name] - p.detach()).abs().max()) < WEIGHT_TOLERANCE, name
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("lamb", LOSS_TOLERANCE), ("bfloat16", BFLOAT16_TOLERANCE)])
+def test_with_recomputed_activations_so_are_those_of_lamb_and_of_bfloat16(seen: dict[str, Any], name: str, tolerance: float) -> None:
+    alone = _steps(Engine(OTHERWISE[name], torch.device("cpu"), compile=False), 0, STEPS)
+    assert [norm for _, norm in seen[name]] == pytest.approx([norm for _, norm in alone], rel=10 * tolerance)
+    assert [loss for loss, _ in seen[name]] == pytest.approx([loss for loss, _ in alone], rel=tolerance)
 
 
 def test_a_checkpoint_restores_the_same_bits(seen: dict[str, Any]) -> None:

@@ -23,6 +23,8 @@ from ablate.train.world import World, join, part
 from tests.train.family import batch, recipe
 
 STEPS = 5
+OTHERWISE = {"bfloat16": recipe(precision="bfloat16"), "lamb": recipe()}
+OTHERWISE["lamb"]["train"]["optimizer"]["name"] = "lamb"
 SEQUENCES = recipe()["train"]["batch_tokens"] // recipe()["data"]["seq_len"]
 
 
@@ -40,7 +42,15 @@ def lead(stack: Sharded, folder: Path) -> dict[str, Any]:
     seat.restore({})
     keep(seat.whole(), folder / "restored.safetensors")
     seen = {"losses": losses, "on": on, "again": again, "progress": progress, "fresh": steps(stack, 0, 2)}
-    return seen | {"kept": diverged(seat, folder / "diverged"), "stopped": stopped(stack), "unreadable": unreadable(stack)}
+    seen |= {"kept": diverged(seat, folder / "diverged"), "stopped": stopped(stack), "unreadable": unreadable(stack)}
+    return seen | {name: otherwise(stack, made) for name, made in OTHERWISE.items()}
+
+
+def otherwise(stack: Sharded, made: dict[str, Any]) -> list[tuple[float, float]]:
+    """The first steps of another recipe, each layer computed twice, in two passes a step and device."""
+    stack._checkpointing = lambda _: True
+    stack.seat(0, made).micro_batch = SEQUENCES // stack.devices // 2
+    return steps(stack, 0, STEPS)
 
 
 def diverged(seat: Seat, folder: Path) -> list[Any]:
