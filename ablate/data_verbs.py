@@ -187,9 +187,10 @@ def _read_lines(read: Read) -> list[str]:
         f"  read        {format_count(read.most_read)} tokens by the hungriest run",
     ]
     if said:
-        dropped = ", ".join(f"{why} {count:,}" for why, count in said["dropped"].items()) or "nothing"
+        dropped, cut = (", ".join(f"{why} {count:,}" for why, count in said.get(which, {}).items()) for which in ("dropped", "cut"))
         lines.append(
-            f"  hygiene     {said['read']:,} read, {said['kept']:,} kept ({said['held_out']:,} of them held out); dropped: {dropped}"
+            f"  hygiene     {said['read']:,} read, {said['kept']:,} kept ({said['held_out']:,} of them held out); "
+            f"dropped: {dropped or 'nothing'}{f'; cut: {cut}' if cut else ''}"
         )
         lines += [f"    {why}: {_line(text)}" for why, texts in said["samples"].items() for text in texts[:1]]
     lines.append(f"  duplicates  {read.near_duplicates} of the first {read.near_of:,} documents are near copies of an earlier one")

@@ -100,7 +100,8 @@ def test_what_is_kept_out_is_not_there(tmp_path: Path, action: str) -> None:
     prepare.prepare(runs, study.evaluate, space, 1)
     (stream,) = prepare.streams(runs, space)
     tally = json.loads((stream.open(space).folder / "manifest.json").read_text())["hygiene"]
-    assert sum(tally["dropped"].get(why, 0) for why in ("contaminated", "contaminated_span")) >= 8, tally
+    assert tally["dropped"].get("contaminated", 0) + tally["cut"].get("contaminated_span", 0) >= 8, tally
+    assert tally["read"] == tally["kept"] + sum(tally["dropped"].values())
     audit.measure([stream], Wanted(study.evaluate, study.data).benchmarks(fresh=False), space, 1)
     found = {(r["benchmark"], r["method"]): r["contaminated"] for r in audit.found_in(stream, space)}
     assert found["which_kind", "gpt3"] == 0

@@ -20,7 +20,7 @@ from ablate.data.hygiene import Tally
 from ablate.data.overlap import Ints, in_one_document, word_grams
 from ablate.study.grid import digest
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same rules would leave other text."""
 WINDOW_CHARACTERS = 200
 SHORTEST_PIECE = 200
@@ -41,8 +41,8 @@ class Screen:
         return digest({"action": self.action, "n": self.n, "items": self.items, "version": VERSION})
 
     def apply(self, documents: Iterable[str], tally: Tally) -> Iterator[str]:
-        """What is left of the documents. Dropped ones are counted as "contaminated", those that something was cut out of as
-        "contaminated_span", short pieces of them as "contaminated_piece"."""
+        """What is left of the documents. Those of which nothing is left are dropped as "contaminated"; of the others the tally says
+        what was cut: "contaminated_span" counts documents, "contaminated_piece" short pieces of them."""
         n = self.n
         sought = word_grams([hashes.words(self.items)], n)
         for block in hashes.blocks(documents):
@@ -60,16 +60,15 @@ class Screen:
 
     def _left(self, text: str, hits: Ints, tally: Tally) -> Iterator[str]:
         pieces = [] if self.action == "drop_document" else _pieces(text, hits, self.n)
-        if not pieces or len(pieces) > MOST_PIECES:
+        long = [piece for piece in pieces if len(piece) >= SHORTEST_PIECE]
+        if not long or len(pieces) > MOST_PIECES:
             tally.kept -= 1
             tally.drop("contaminated", text)
             return
-        tally.drop("contaminated_span", text[_word_spans(text)[int(hits[0])][0] :])
-        long = [piece for piece in pieces if len(piece) >= SHORTEST_PIECE]
+        tally.cut_out("contaminated_span", text[_word_spans(text)[int(hits[0])][0] :])
         for piece in pieces:
             if len(piece) < SHORTEST_PIECE:
-                tally.drop("contaminated_piece", piece)
-        tally.kept += len(long) - 1
+                tally.cut_out("contaminated_piece", piece)
         yield from long
 
 
@@ -86,7 +85,7 @@ def _pieces(text: str, hits: Ints, n: int) -> list[str]:
 
 
 def _word_spans(text: str) -> Sequence[tuple[int, int]]:
-    """Where each word of hashes.words lies in the text."""
+    """Where each word of hashes.words lies in the text; one of more than a piece is several words in the same place."""
     parts = [found.span() for found in re.finditer(r"[^\s\uffff]+", text)]
     _, starts = hashes.words([text[a:b] for a, b in parts])
-    return [span for span, is_word in zip(parts, np.diff(starts).tolist(), strict=True) if is_word]
+    return [span for span, count in zip(parts, np.diff(starts).tolist(), strict=True) for _ in range(count)]

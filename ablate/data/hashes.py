@@ -123,10 +123,17 @@ def _pieces(documents: Sequence[str]) -> Iterator[str]:
     while at < len(text):
         end = at + PIECE_CHARACTERS
         if end < len(text):
-            space = text.rfind(" ", at, end)
+            space = max(text.rfind(" ", at, end), text.rfind(chr(_END), at, end))
+            if space < 0:
+                space = max(text.rfind(other, at, end) for other in _spaces())
             end = space + 1 if space >= 0 else end
         yield text[at:end]
         at = end
+
+
+@cache
+def _spaces() -> str:
+    return "".join(letter for letter in map(chr, range(1 << 16)) if letter.isspace())
 
 
 def _units(text: str) -> Units:

@@ -23,6 +23,8 @@ from ablate.study import spec
 from ablate.workspace import disk_full, is_disk_full, read_json, write_json
 
 Kind = Literal["dataset", "model"]
+_HTTPError = errors.HfHubHTTPError.__mro__[1]
+"""Of the library under the hub's, whichever it is: no connection, a time that ran out."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
@@ -127,9 +129,11 @@ def _asking(kind: Kind, name: str, revision: str) -> Iterator[None]:
         raise DataError(f"{what} is not on the hub, or not for you: check the name, or log in with `hf auth login`") from e
     except errors.RevisionNotFoundError as e:
         raise DataError(f"{what} has no revision {revision!r}") from e
-    except DataError:
-        raise
-    except Exception as e:  # of a network that is not there every library on the way tells by an error of its own
+    except errors.HFValidationError as e:
+        raise DataError(f"{what} is no name that the hub could have ({' '.join(str(e).split())[:200]}); write OWNER/NAME") from e
+    except errors.HfHubHTTPError as e:
+        raise DataError(f"{what}: the hub refused ({' '.join(str(e).split())[:200]}); try again later, or log in with `hf auth login`") from e
+    except (OSError, _HTTPError, RuntimeError) as e:  # no network, a time that ran out, nothing in the cache; RuntimeError: hf_xet's
         if is_disk_full(e):
             raise disk_full(constants.HF_HOME) from e
         raise NetworkError(

@@ -34,15 +34,18 @@ _SEED = 1
 @dataclass
 class Tally:
     """What became of the documents that have passed: how many were kept, and of those left out how many and some samples, by reason.
+    read = kept + dropped.
 
     Reasons: empty_file, filtered and unknown (by `where`), empty, short, long, duplicates, near_duplicates, straddles (alike to a
-    held-out document and to one that is not).
+    held-out document and to one that is not), contaminated. What was `cut` out of documents that are kept is counted apart
+    (decontaminate.py): they go on as several.
     """
 
     read: int = 0
     kept: int = 0
     held_out: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, int] = field(default_factory=dict)
     samples: dict[str, list[str]] = field(default_factory=dict)
 
     def leave_out(self, reason: str, text: str) -> None:
@@ -51,7 +54,14 @@ class Tally:
         self.drop(reason, text)
 
     def drop(self, reason: str, text: str) -> None:
-        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+        self._count(self.dropped, reason, text)
+
+    def cut_out(self, reason: str, text: str) -> None:
+        """Something of a document that is kept."""
+        self._count(self.cut, reason, text)
+
+    def _count(self, counts: dict[str, int], reason: str, text: str) -> None:
+        counts[reason] = counts.get(reason, 0) + 1
         shown = self.samples.setdefault(reason, [])
         if len(shown) < SAMPLES:
             shown.append(text[:SAMPLE_CHARACTERS])

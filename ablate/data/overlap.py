@@ -26,7 +26,7 @@ from ablate.data.hashes import Hashes, Units
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = 1
+VERSION = 2
 """Raise it when a method would give another value for the same texts."""
 SPAN_LENGTHS = (10, 20, 30, 40, 50)
 SMALLEST_N, LARGEST_N = 8, 13

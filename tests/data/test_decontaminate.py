@@ -47,16 +47,25 @@ def test_a_span_is_cut_out_with_what_is_around_it() -> None:
     assert AROUND[0].startswith(before) and AROUND[1].endswith(after)
     for kept, whole in ((before, AROUND[0]), (after, AROUND[1])):
         assert len(whole) - len(kept) == pytest.approx(200, abs=3)
-    assert (tally.kept, tally.dropped) == (2, {"contaminated_span": 1})
+    assert (tally.kept, tally.dropped, tally.cut) == (1, {}, {"contaminated_span": 1})
 
 
 def test_short_pieces_and_documents_in_many_pieces_are_dropped() -> None:
     tally = Tally(kept=3)
     many = f" {ITEM} ".join(AROUND)
     assert left([f"{AROUND[0][:300]} {ITEM} {AROUND[1]}", ITEM, many], tally)[0] in AROUND[1]
-    assert tally.dropped == {"contaminated_span": 1, "contaminated_piece": 1, "contaminated": 2}
-    assert tally.kept == 1
+    assert tally.cut == {"contaminated_span": 1, "contaminated_piece": 1}
+    assert (tally.kept, tally.dropped) == (1, {"contaminated": 2}), "read = kept + dropped"
     assert len(left([f" {ITEM} ".join(AROUND[:9])])) == 9
+
+
+@pytest.mark.parametrize("before", ["one word a line\n" * 20_000, "\u4e00" * 300_000 + "\n", "\u3000".join(["abc"] * 90_000) + "\n"])
+def test_the_right_place_is_cut_where_no_plain_space_is_near(before: str) -> None:
+    item = ITEM.replace(" ", "\n")
+    (kept, after) = left([before.replace(" ", "\n") + item + "\n" + "end\n" * 200])
+    assert before.replace(" ", "\n").startswith(kept)
+    assert len(before) - len(kept) == pytest.approx(200, abs=3)
+    assert set(after.split()) == {"end"}
 
 
 @given(st.text("ab \n.,é\uffff\U0001f600", max_size=80))

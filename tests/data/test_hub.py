@@ -138,6 +138,13 @@ def test_what_the_hub_does_not_have(asked: list[str]) -> None:
     assert all(line.startswith(sentence) for line, sentence in zip(lines, sentences, strict=True)), lines
 
 
+def test_what_the_hub_refuses(asked: list[str]) -> None:
+    options = "[{'hf': 'owner/closed'}, {'hf': 'no--name/pages'}]"
+    lines = script(REFUSED.replace("OPTIONS", options)).splitlines()
+    assert lines[0].startswith("DataError the data set hf:owner/closed: the hub refused (")
+    assert lines[1].startswith("DataError the data set hf:no--name/pages is no name that the hub could have (")
+
+
 def test_without_a_network_what_is_missing_gets_a_sentence(tmp_path: Path) -> None:
     env = {"HF_HOME": str(tmp_path / "hf"), **OFFLINE}
     lines = script(REFUSED.replace("OPTIONS", "[{'hf': 'owner/pages'}]"), **env).splitlines()
