@@ -132,7 +132,7 @@ def _asking(kind: Kind, name: str, revision: str) -> Iterator[None]:
     except errors.HFValidationError as e:
         raise DataError(f"{what} is no name that the hub could have ({' '.join(str(e).split())[:200]}); write OWNER/NAME") from e
     except errors.HfHubHTTPError as e:
-        raise DataError(f"{what}: the hub refused ({' '.join(str(e).split())[:200]}); try again later, or log in with `hf auth login`") from e
+        raise DataError(f"{what}: the hub refused ({' '.join(str(e).split())[:200]}); try again later, or run `hf auth login`") from e
     except (OSError, _HTTPError, RuntimeError) as e:  # no network, a time that ran out, nothing in the cache; RuntimeError: hf_xet's
         if is_disk_full(e):
             raise disk_full(constants.HF_HOME) from e

@@ -34,7 +34,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(403 if "/closed/" in path else 404 if content is None else 200)
         for name, value in headers.items():
             self.send_header(name, value)
-        if content is None and not "/closed/" in path:
+        if content is None and "/closed/" not in path:
             self.send_header("X-Error-Code", "RepoNotFound" if path.startswith("/api") else "EntryNotFound")
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
