@@ -23,7 +23,7 @@ from ablate.study import spec
 from ablate.workspace import disk_full, is_disk_full, read_json, write_json
 
 Kind = Literal["dataset", "model"]
-_HTTPError = errors.HfHubHTTPError.__mro__[1]
+_HTTPError: type[Exception] = errors.HfHubHTTPError.__mro__[1]
 """Of the library under the hub's, whichever it is: no connection, a time that ran out."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
