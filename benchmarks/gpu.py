@@ -388,8 +388,9 @@ SECTIONS: dict[str, tuple[float, Callable[[Where], Iterator[Row]]]] = {
     "loss": (30, loss),
     "attention": (20, attention),
     "decode": (65, decode),
+    "train_350M": (60, lambda where: train(where, "350M")),
 }
-"""Name → (most seconds, what it yields), the most wanted first; together within the 530 s of `--seconds`."""
+"""Name → (most seconds, what it yields), the most wanted first; the last one has what the others leave of `--seconds`."""
 
 
 def run_section(name: str, where: Where) -> None:
