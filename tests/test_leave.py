@@ -35,11 +35,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[
 def start(space: Workspace, runs: list[grid.Run], compile: bool, cache: Path) -> subprocess.Popen[str]:
     """A worker with a job for these runs."""
     rows = [
-        {"digest": run.digest, "family": run.family, "recipe": run.recipe, "data": run.data.model_dump(mode="json"), "fresh": True}
+        {
+            "digest": run.digest, "family": run.family, "recipe": run.recipe, "data": run.data.model_dump(mode="json"),
+            "weights": run.weights, "fresh": True,
+        }
         for run in runs
-    ]
+    ]  # fmt: skip
     study = load(space.root / "tiny.yaml").model_dump(mode="json", by_alias=True, include={"evaluate", "launch", "keep_models"})
-    job = {"root": str(space.root), "study": study, "families": [rows], "device": "cpu", "compile": compile, "launcher": "test"}
+    job = {
+        "root": str(space.root), "study": study, "families": [rows], "device": "cpu", "compile": compile, "launcher": "test",
+        "optimizer_backend": "torch",
+    }  # fmt: skip
     folder = space.job(cache.name)
     write_json(folder / "job.json", job)
     env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(cache), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
@@ -50,7 +56,9 @@ def leaves(process: subprocess.Popen[str], when: Callable[[], bool], number: sig
     """Signal the process once it is so far, and wait; what it said. Fails where it takes longer than anybody waits."""
     deadline = time.monotonic() + 120
     while not when():
-        assert process.poll() is None and time.monotonic() < deadline, "it never came so far"
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"it never came so far: {process.communicate()[1]}")
         time.sleep(0.005)
     process.send_signal(number)
     began = time.monotonic()

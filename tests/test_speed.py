@@ -74,7 +74,9 @@ def test_each_slot_is_measured_with_the_threads_and_on_the_gpu_of_its_jobs(tmp_p
     setting = replace(HERE, slots=2, threads=3, gpus=2)
     for slot, gpu in enumerate(("4", "7")):
         with speed.Process(recipe(100_000), setting, tmp_path, slot) as process:
-            given = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            environ = Path(f"/proc/{process.pid}/environ")
+            while not (given := environ.read_bytes().split(b"\0"))[0]:  # the kernel fills it in just after the parent goes on
+                assert process.poll() is None
             assert {f"CUDA_VISIBLE_DEVICES={gpu}".encode(), b"OMP_NUM_THREADS=3"} <= {*given}
 
 

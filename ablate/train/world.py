@@ -100,5 +100,6 @@ def join(device_type: str, last_words: Path) -> World:
 
 
 def part() -> None:
-    """Leave the others, who leave too."""
+    """Leave the others, who leave too; nobody goes while another still listens to it."""
+    dist.barrier()
     dist.destroy_process_group()
