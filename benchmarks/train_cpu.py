@@ -37,7 +37,7 @@ from ablate.train.engine import Engine
 SIZES = {"1M": 1_000_000, "5M": 5_000_000}
 SEQ_LEN, SEQUENCES, VOCABULARY, LR = 256, 8, 2048, 1e-3
 BATCH = SEQ_LEN * SEQUENCES
-ROUNDS, ROUND_SECONDS, WARM_UP_STEPS, LOSS_EVERY = 5, 6.0, 4, 10
+ROUNDS, ROUND_SECONDS, WARM_UP_STEPS, LOSS_EVERY = 5, 3.0, 4, 10
 RIVALS = {"trainer": "Trainer as it comes", "trainer_best": "Trainer, bf16, compiled", "nanogpt": "nanoGPT, compiled"}
 
 

@@ -19,7 +19,7 @@ def _gpu(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_section_runs_on_tiny_sizes() -> None:
     done = _gpu("--device", "cpu", "--tiny", "--verbose")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -52,7 +52,7 @@ def test_what_was_decided_stays_while_nothing_else_is_asked(tmp_path: Path) -> N
     assert names(packs_of(FAMILIES, 4, "cuda", space, never)) == [(4, "abde"), (1, "c")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_packed_study_gives_the_scores_of_a_single_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):

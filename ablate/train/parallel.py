@@ -120,11 +120,12 @@ class Sharded:
         return model.to(self.device) if sum(p.nbytes for p in model.parameters()) < 0.8 * room else model
 
     def _everywhere(self, operation: str, *arguments: Any) -> Any:
-        self._world.tell([operation, *arguments])
         return self._do(operation, arguments)
 
     def _do(self, operation: str, arguments: Sequence[Any]) -> Any:
         try:
+            if self._world.leads:
+                self._world.tell([operation, *arguments])
             return getattr(self, f"_{operation}")(*arguments)
         except AblateError:
             raise
