@@ -41,7 +41,7 @@ def first_step() -> None:
 def seconds(cache: Path) -> float:
     began = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.start", "--child"]
-    subprocess.run(command, check=True, env=environment(1, cache), stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, env=environment(1, cache, slot=0, gpus=0), stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
