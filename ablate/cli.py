@@ -36,21 +36,17 @@ def cli() -> None:
 @_overrides
 @_profile
 @_folder
-@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@_format
 def plan(study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path, format_: str) -> None:
     """What would run, what it would cost, and whether it fits.
 
     Example: ablate plan studies/quality_vs_quantity.yaml grid.seeds=[0,1,2]
     """
-    import json
-
     from ablate import plan as planning
     from ablate.plan_text import as_text
-    from ablate.study.load import load
-    from ablate.workspace import Workspace
 
-    price = planning.price(load(study, profile, overrides), Workspace(folder), lambda line: click.echo(line, err=True))
-    click.echo(json.dumps(planning.as_json(price), indent=1) if format_ == "json" else as_text(price))
+    price = planning.price(*_asked(study, overrides, profile, folder), lambda line: click.echo(line, err=True))
+    _show(planning.as_json(price), as_text(price), format_)
 
 
 @cli.command()
@@ -87,10 +83,8 @@ def prefetch(study: Path, overrides: tuple[str, ...], profile: str | None, folde
     Example: ablate prefetch studies/tinystories_to_7b.yaml --profile small
     """
     from ablate import prefetch as prefetching
-    from ablate.study.load import load
-    from ablate.workspace import Workspace
 
-    for line in prefetching.fetch(load(study, profile, overrides), Workspace(folder)):
+    for line in prefetching.fetch(*_asked(study, overrides, profile, folder)):
         click.echo(line)
 
 

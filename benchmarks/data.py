@@ -26,7 +26,8 @@ import datasets
 from transformers import PreTrainedTokenizerFast
 
 from ablate.data import shards, sources, tokenizer
-from ablate.data.encoding import blocks, encoded
+from ablate.data.blocks import blocks
+from ablate.data.encoding import encoded
 from ablate.data.hygiene import Tally
 from ablate.jobs import cores
 from ablate.study.spec import Data, Source
@@ -89,7 +90,7 @@ def _map(file: Path, made: PreTrainedTokenizerFast, processes: int, out: Path) -
 
 
 def _tokenise(source: Source, made: PreTrainedTokenizerFast, processes: int, out: Path) -> None:
-    texts = blocks(sources.read(source, Tally()), shards.BLOCK_DOCUMENTS, shards.BLOCK_CHARACTERS)
+    texts = blocks(sources.read(source, Tally()), len, shards.BLOCK_CHARACTERS, shards.BLOCK_DOCUMENTS)
     with (out / "tokens.bin").open("wb") as f:
         for block in encoded(texts, made.backend_tokenizer.to_str(), int(made.eos_token_id), "uint16", processes):
             f.write(block.ids.tobytes())

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from ablate.data import hashes
+from ablate.data.blocks import blocks
 from ablate.data.hygiene import Tally
 from ablate.data.overlap import Ints, in_one_document, word_grams
 from ablate.study.grid import digest
@@ -45,7 +46,7 @@ class Screen:
         what was cut: "contaminated_span" counts documents, "contaminated_piece" short pieces of them."""
         n = self.n
         sought = word_grams([hashes.words(self.items)], n)
-        for block in hashes.blocks(documents):
+        for block in blocks(documents, len, hashes.BLOCK_CHARACTERS):
             words, starts = hashes.words(block)
             *_, (_, grams) = hashes.ngrams(words, n)
             places, _ = sought.hits(grams)

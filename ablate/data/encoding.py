@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -126,21 +125,6 @@ def _start(definition: str, end: int, dtype: str) -> None:
 
 def _encode(texts: list[str]) -> Encoded:
     return _of_this_process[0].encode(texts)
-
-
-def blocks(texts: Iterator[str], documents: int, characters: int) -> Iterator[list[str]]:
-    """Lists of so many texts, fewer where they are long."""
-    while True:
-        block: list[str] = []
-        size = 0
-        for text in islice(texts, documents):
-            block.append(text)
-            size += len(text)
-            if size >= characters:
-                break
-        if not block:
-            return
-        yield block
 
 
 def _by_words(definition: dict[str, Any]) -> bool:

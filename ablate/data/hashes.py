@@ -7,7 +7,7 @@ strings have one hash with probability 2^-64: with 10^6 hashes to find in 10^9 w
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate
 
@@ -25,20 +25,6 @@ _SPACE = 32
 _END = 0xFFFF
 """Follows every document of a block; U+FFFF is no character, and a text that holds it all the same holds a space here."""
 _ODD = 0x9E3779B97F4A7C15
-
-
-def blocks(documents: Iterable[str]) -> Iterator[list[str]]:
-    """The documents in blocks of about BLOCK_CHARACTERS; a longer one is a block of its own."""
-    block: list[str] = []
-    size = 0
-    for text in documents:
-        if block and size + len(text) > BLOCK_CHARACTERS:
-            yield block
-            block, size = [], 0
-        block.append(text)
-        size += len(text) + 1
-    if block:
-        yield block
 
 
 def words(documents: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:

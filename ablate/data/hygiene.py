@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rensa import RMinHash
 
 from ablate.data import hashes
+from ablate.data.blocks import blocks
 from ablate.data.hashes import Hashes
 from ablate.study import spec
 
@@ -111,7 +112,7 @@ def clean(texts: Iterable[str], rules: spec.Hygiene, is_held_out: Callable[[int]
     dropped.
     """
     before = _Sorted()
-    for block in _blocks(distinct(texts, rules, tally)):
+    for block in blocks(distinct(texts, rules, tally), lambda kept: len(kept[0]), hashes.BLOCK_CHARACTERS):
         here: dict[int, bool] = {}
         for (text, key), bands, sides in zip(block, *_looked_up([text for text, _ in block], before), strict=True):
             sides |= {here[band] for band in bands if band in here}
@@ -133,19 +134,6 @@ def _looked_up(texts: Sequence[str], before: _Sorted) -> tuple[list[list[int]], 
     bands = band_hashes(texts) & ~np.uint64(1)
     found = np.stack([before.find(bands | np.uint64(side)).any(axis=1) for side in (0, 1)], axis=1)
     return bands.tolist(), [{bool(side) for side in (0, 1) if row[side]} for row in found]
-
-
-def _blocks(kept: Iterator[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
-    block: list[tuple[str, int]] = []
-    size = 0
-    for text, key in kept:
-        block.append((text, key))
-        size += len(text)
-        if size >= hashes.BLOCK_CHARACTERS:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
 
 
 def band_hashes(texts: Sequence[str]) -> Hashes:

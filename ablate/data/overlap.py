@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data import hashes
+from ablate.data.blocks import blocks
 from ablate.data.hashes import Hashes, Units
 
 Floats = NDArray[np.float64]
@@ -96,7 +97,7 @@ class Overlap:
 
     def read(self, documents: Iterable[str]) -> None:
         """Look for all items in these documents, on top of those read before."""
-        for block in hashes.blocks(documents):
+        for block in blocks(documents, len, hashes.BLOCK_CHARACTERS):
             words, starts = hashes.words(block)
             for n, grams in hashes.ngrams(words, max(self._grams)):
                 if n in self._grams:

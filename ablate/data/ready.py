@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from ablate.data import files
+from ablate.data.blocks import blocks
 from ablate.data.encoding import Encoded
 from ablate.data.hygiene import Tally
 from ablate.errors import DataError
@@ -83,15 +84,7 @@ def _mapped(path: Path, dtype: str) -> Ids:
 def encoded(ready: Iterator[Ids], most: int, tokenizer: PreTrainedTokenizerFast, dtype: str) -> Generator[Encoded, None, None]:
     """Blocks of about `most` tokens in the form of those that are encoded from text. DataError for an id that the tokenizer lacks."""
     lengths, end = _byte_lengths(tokenizer), np.array([tokenizer.eos_token_id], dtype)
-    block: list[Ids] = []
-    size = 0
-    for document in ready:
-        block.append(document)
-        size += document.size
-        if size >= most:
-            yield _block(block, lengths, end)
-            block, size = [], 0
-    if block:
+    for block in blocks(ready, lambda document: document.size, most):
         yield _block(block, lengths, end)
 
 

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from ablate.data import hygiene, ready, sources
+from ablate.data.blocks import blocks
 from ablate.data.building import alone
 from ablate.data.decontaminate import Screen
-from ablate.data.encoding import Encoded, blocks, encoded
+from ablate.data.encoding import Encoded, encoded
 from ablate.data.tokenizer import end_of_text
 from ablate.errors import DataError
 from ablate.study.grid import digest
@@ -218,7 +219,7 @@ def _blocks(
     documents = sources.documents(source, stream, tally)
     texts = islice(screen.apply(documents, tally) if screen else documents, manifest.documents, None)
     definition = tokenizer.backend_tokenizer.to_str()
-    yield from encoded(blocks(texts, BLOCK_DOCUMENTS, BLOCK_CHARACTERS), definition, end_of_text(tokenizer), manifest.dtype, processes)
+    yield from encoded(blocks(texts, len, BLOCK_CHARACTERS, BLOCK_DOCUMENTS), definition, end_of_text(tokenizer), manifest.dtype, processes)
 
 
 def _refuse_changed(folder: Path, source: Source, manifest: Manifest) -> None:

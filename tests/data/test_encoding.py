@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from ablate.data import encoding, tokenizer
+from ablate.data.blocks import blocks
 
 SOME = [
     "It's the cats' house; they'll say: \"we've 12 345 mice\"...\n\n\tÄhnlich, naïve – “so” it goes…  \r\n x  y   \n z",
@@ -108,7 +109,7 @@ def test_many_processes_give_what_one_gives_in_the_same_order(bpe: Tokenizer, mo
     texts = [f"document {i} " + SOME[i % len(SOME)] for i in range(200)]
 
     def made(processes: int) -> list[int]:
-        parts = encoding.encoded(encoding.blocks(iter(texts), 7, 200), bpe.to_str(), 0, "uint16", processes)
+        parts = encoding.encoded(blocks(iter(texts), len, 200, 7), bpe.to_str(), 0, "uint16", processes)
         return np.concatenate([part.ids for part in parts]).tolist()
 
     assert made(1) == made(3) == encoder(bpe).encode(texts).ids.tolist()
