@@ -4,8 +4,9 @@
 
 The rival trains each run alone: a process that imports transformers, trains the same Llama with Trainer as it comes (float32, eager) on as
 many tokens in the same batches, and scores it on the same benchmarks and texts, each choice as a sequence of its own. In its favour, it
-finds its text tokenised on the disk, and as many processes run at once as there are cores, one thread each. Its nine (size, budget)
-cells are run; the other five of each six runs differ only in data and seed, so the whole is six times that. Needs accelerate (for Trainer).
+finds its text tokenised on the disk, and as many processes run at once as there are cores, one thread each, no core ever idle. Its nine
+(size, budget) cells are run; the other five of each six runs differ only in data and seed, so the whole is six times the seconds of the
+nine processes, over the cores. Needs accelerate (for Trainer).
 """
 
 from __future__ import annotations
@@ -93,17 +94,18 @@ def rival() -> float:
         most = max(tokens for _, tokens in cells)
         ids = [i for text in islice(textbook.documents(0, 0), most // 60) for i in tokenizer(text)["input_ids"]][:most]
         np.save(folder / "tokens.npy", np.array(ids, dtype=np.uint16)[: len(ids) // 128 * 128].reshape(-1, 128))
-        began = time.perf_counter()
         with ThreadPoolExecutor(cores()) as pool:
-            list(pool.map(lambda cell: _process(*cell, folder), sorted(cells, key=lambda cell: -cell[0] * cell[1])))
-        return (time.perf_counter() - began) * each
+            seconds = list(pool.map(lambda cell: _process(*cell, folder), sorted(cells, key=lambda cell: -cell[0] * cell[1])))
+        return sum(seconds) * each / cores()
 
 
-def _process(params: int, tokens: int, folder: Path) -> None:
+def _process(params: int, tokens: int, folder: Path) -> float:
     command = [sys.executable, "-m", "benchmarks.study", "--alone", str(params), str(tokens), str(folder)]
     began = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    print(f"Trainer, {params:,} params on {tokens:,} tokens, all in: {time.perf_counter() - began:.0f} s", flush=True)
+    seconds = time.perf_counter() - began
+    print(f"Trainer, {params:,} params on {tokens:,} tokens, all in: {seconds:.0f} s", flush=True)
+    return seconds
 
 
 def ours() -> list[float]:

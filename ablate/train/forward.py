@@ -7,7 +7,7 @@ the loss. Every other causal model goes through its own decoder into the same lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from ablate.train.loss import next_token_loss
 _PLAIN, _FUSED = "ablate_plain", "ablate_fused"
 # In order of preference; one that cannot take the shapes is passed over.
 _KERNELS = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+_AUTOCAST = ("torch.amp.autocast_mode._enter_autocast", "torch.amp.autocast_mode._exit_autocast")
 # Names of config values by which a model changes its logits after the output embedding.
 _LOGIT_CHANGES = ("logit_scale", "logits_scaling", "final_logit_softcapping", "lm_head_multiplier")
 
@@ -48,8 +49,8 @@ class Forward(nn.Module):
             passed = self._llama_loss
         else:
             passed = self._decoder_loss if _has_plain_logits(model) else self._logits_loss
-        self._loss = torch.compile(passed, dynamic=False) if compile else passed
-        self._graphed = torch.compile(passed, dynamic=False, mode="reduce-overhead") if compile else passed
+        self._loss = compiled(passed) if compile else passed
+        self._graphed = compiled(passed, graphs=True) if compile else passed
         if checkpointing:
             self._keep_inputs_only(compile)
 
@@ -116,6 +117,17 @@ class Forward(nn.Module):
         with torch.autocast(self._device, torch.bfloat16, enabled=self._bfloat16):
             logits = self.model(input_ids=inputs, use_cache=False).logits
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+
+def compiled(passed: Callable[..., Tensor], graphs: bool = False) -> Callable[..., Tensor]:
+    """The pass, compiled for one shape; with `graphs` replayed as CUDA graphs.
+
+    What is made of it is kept on the disk for the next process. torch keeps nothing of a pass that enters autocast, unless it
+    is told that it may: entering and leaving are nodes of the graph that the cache goes by, with their arguments.
+    """
+    options: dict[str, Any] = {"unsafe_marked_cacheable_functions": dict.fromkeys(_AUTOCAST, "1"), "triton.cudagraphs": graphs}
+    made: Callable[..., Tensor] = torch.compile(passed, dynamic=False, options=options)
+    return made
 
 
 def layers(model: PreTrainedModel) -> list[nn.Module]:

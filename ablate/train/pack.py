@@ -25,7 +25,7 @@ from ablate.model.build import build, fresh
 from ablate.model.memory import RESERVED, memory, micro_batch
 from ablate.train.device import free_unreferenced
 from ablate.train.engine import Engine, Learner
-from ablate.train.forward import Forward
+from ablate.train.forward import Forward, compiled
 from ablate.train.lockstep import Seat, Step, Taken
 from ablate.train.oom import in_the_update, is_out_of_memory
 from ablate.train.optim import Backend, apply_together
@@ -108,8 +108,8 @@ class _Stacked(nn.Module):
         self._names = [name for name, _ in one.named_parameters()]
         self._values = nn.ParameterList(p.detach().expand(pack, *p.shape).clone() for p in one.parameters())
         self.graphs = False
-        self._losses = torch.compile(self._plain_losses, dynamic=False) if compile else self._plain_losses
-        self._graphed = torch.compile(self._plain_losses, dynamic=False, mode="reduce-overhead") if compile else self._plain_losses
+        self._losses = compiled(self._plain_losses) if compile else self._plain_losses
+        self._graphed = compiled(self._plain_losses, graphs=True) if compile else self._plain_losses
 
     def forward(self, tokens: Tensor) -> Tensor:
         losses: Tensor = self._graphed(tokens) if self.graphs else self._losses(tokens)

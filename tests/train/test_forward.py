@@ -86,6 +86,20 @@ def test_compiled_agrees_with_transformers(head_size: int, precision: str) -> No
     _agree(model, Forward(model, SEQ_LEN, precision == "bfloat16", compile=True), precision)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+@pytest.mark.skipif(not can_compile(), reason="torch.compile needs a C++ compiler, and there is none on the PATH")
+def test_what_was_compiled_is_kept() -> None:
+    """A pass whose kernels are on the disk is not made again, autocast and all."""
+    tokens = torch.from_numpy(batch(0, 4))
+    for _ in range(2):
+        torch._dynamo.reset()  # type: ignore[no-untyped-call]
+        torch._dynamo.utils.counters.clear()
+        Forward(_model(), SEQ_LEN, bfloat16=True, compile=True)(tokens).backward()  # type: ignore[no-untyped-call]
+    found = torch._dynamo.utils.counters["aot_autograd"]
+    assert (found["autograd_cache_hit"], found["autograd_cache_miss"], found["autograd_cache_bypass"]) == (1, 0, 0)
+
+
 def test_the_model_is_left_as_it_was_found() -> None:
     model = _model()
     before = model.config._attn_implementation
