@@ -59,8 +59,7 @@ class Display:
         if outcome["status"] == "done":
             train = outcome["train"]
             took = format_seconds(train["train_seconds"])
-            score = f"score {mean_score(outcome['scores']):+.3f}, loss {train['final_loss']:.3f}"
-            self.console.print(f"  done    {what}, seed {run.seed}: {score}, {took}")
+            self.console.print(f"  done    {what}, seed {run.seed}: {_scored(outcome)}, loss {train['final_loss']:.3f}, {took}")
         else:
             self.console.print(f"  failed  {what}, seed {run.seed}: {outcome['error']}")
 
@@ -102,6 +101,15 @@ class Display:
         rate = self.progress.tokens_per_s(self.state)
         speed = f", {rate / 1000:.0f}k tokens/s" if rate else ""
         return f"  {done} of {len(self.runs)} runs, {format_seconds(elapsed)} gone, {left}{speed}"
+
+
+def _scored(outcome: dict[str, Any]) -> str:
+    """The mean score, or what is in its way."""
+    failed = sum(row.get("error") is not None for row in outcome["scores"])
+    if failed:
+        return f"{failed} of {len(outcome['scores'])} scores failed"
+    mean = mean_score(outcome["scores"])
+    return "no mean score" if mean is None else f"score {mean:+.3f}"
 
 
 def _level(value: Any) -> str:

@@ -64,6 +64,8 @@ class Result:
     trained: int
     failed: dict[str, str] = field(default_factory=dict)
     """digest → why"""
+    unscored: list[tuple[str, str]] = field(default_factory=list)
+    """(benchmark, why) of every score that could not be made of a run that is done"""
 
 
 def drive(order: Order, watch: Watcher) -> Result:
@@ -94,6 +96,7 @@ class Driver:
         self.store = Store.open(self.space.database)
         self.trials = Trials(self.store, order.study.name)
         self.failed: dict[str, str] = {}
+        self.unscored: list[tuple[str, str]] = []
         self.unmet: list[grid.Run] = []
         """Runs that an adopted job scored on less than this study wants."""
         self.trained = 0
@@ -118,7 +121,7 @@ class Driver:
         finally:
             self.trials.close()
             self.store.close()
-        return Result(tuple(self.runs), self.trained, self.failed)
+        return Result(tuple(self.runs), self.trained, self.failed, self.unscored)
 
     def _missing(self) -> dict[str, grid.Run]:
         """Runs to train or to score, after recording outcomes that an earlier driver did not live to record."""
@@ -126,7 +129,7 @@ class Driver:
         missing = {}
         for digest, run in self.by_digest.items():
             outcome = read_json(self.space.run(digest) / "outcome.json")
-            if outcome is None or outcome["status"] != "done" or not self._wanted(run).is_met(outcome, self._is_largest(run)):
+            if outcome is None or outcome["status"] != "done" or not self._is_met(run, outcome) or self._failures(run, outcome):
                 missing[digest] = run
             elif digest not in done:
                 self._record(run, outcome)
@@ -134,6 +137,12 @@ class Driver:
 
     def _wanted(self, run: grid.Run) -> Wanted:
         return Wanted(self.order.study.evaluate, run.data)
+
+    def _is_met(self, run: grid.Run, outcome: dict[str, Any]) -> bool:
+        return self._wanted(run).is_met(outcome, self._is_largest(run))
+
+    def _failures(self, run: grid.Run, outcome: dict[str, Any]) -> list[tuple[str, str]]:
+        return self._wanted(run).failures(outcome, self._is_largest(run))
 
     def _is_largest(self, run: grid.Run) -> bool:
         """Whether the run has its family's largest budget, where the fresh twins are scored too."""
@@ -229,7 +238,7 @@ class Driver:
             for digest, run in list(job.waiting.items()):
                 if outcome := read_json(self.space.run(digest) / "outcome.json"):
                     del job.waiting[digest]
-                    if outcome["status"] == "done" and not self._wanted(run).is_met(outcome, self._is_largest(run)):
+                    if outcome["status"] == "done" and not self._is_met(run, outcome):
                         self.unmet.append(run)
                     else:
                         self._record(run, outcome)
@@ -255,6 +264,7 @@ class Driver:
         if outcome["status"] == "done":
             self.store.record(outcome, self.space.run(run.digest))
             self.trained += 1
+            self.unscored += self._failures(run, outcome)
             self._learn(run, outcome)
         else:
             self.store.fail(run.digest, outcome["error"])

@@ -29,14 +29,12 @@ from transformers.utils import logging as transformers_logging
 from ablate import ranks
 from ablate.data import mixture, shards, tokenizer
 from ablate.errors import AblateError, Interrupted
-from ablate.evals import scoring, texts
-from ablate.evals.items import Benchmark
-from ablate.evals.requests import Requests, requests
+from ablate.evaluation import Examiner, scores_in, texts_in
 from ablate.jobs import packs_of
 from ablate.launch.base import hold
 from ablate.leave import Leave, on_signals
 from ablate.model import ladder
-from ablate.scored import Text, Wanted
+from ablate.scored import Wanted
 from ablate.study import grid, spec
 from ablate.train import device, schedule
 from ablate.train.lockstep import Seat, Stack, Steps, drive
@@ -96,7 +94,7 @@ def work(folder: Path, leave: Leave | None = None, world: World | None = None) -
 
 
 class Desk:
-    """What all families on one data share, made once: device, tokenizer, tokenised benchmarks, held-out texts."""
+    """What all families on one data share, made once: device, tokenizer, and who scores their models."""
 
     def __init__(self, job: Job, data: dict[str, Any], chosen: torch.device, leave: Leave) -> None:
         self.started = time.time()
@@ -107,22 +105,8 @@ class Desk:
         self.device = chosen
         self.tokenizer_digest = tokenizer.definition(self.data)
         self.tokenizer: PreTrainedTokenizerFast = tokenizer.load(job.workspace.tokenizers / self.tokenizer_digest)
-        self._requests: dict[tuple[str, bool], Requests] = {}
-        self._windows: dict[str, texts.Windows | None] = {}
-
-    def requests(self, benchmark: Benchmark, model: PreTrainedModel) -> Requests:
-        """The benchmark, tokenised once for all models of this job that read it alike."""
-        key = benchmark.digest, scoring.reads_trees(model.config.model_type)
-        if key not in self._requests:
-            self._requests[key] = requests(benchmark, self.tokenizer, self.data.seq_len, shared=key[1])
-        return self._requests[key]
-
-    def windows(self, text: Text) -> texts.Windows | None:
-        """The text, tokenised once; None where its source holds nothing out."""
-        if text.name not in self._windows:
-            documents = text.documents()
-            self._windows[text.name] = texts.windows(documents, self.tokenizer, self.data.seq_len) if documents else None
-        return self._windows[text.name]
+        prefix = (tokenizer.end_of_text(self.tokenizer),)  # as before every document in training
+        self.examiner = Examiner(self.tokenizer, prefix, self.data.seq_len, chosen, self.wanted.evaluate)
 
     def mixture(self, recipe: dict[str, Any]) -> mixture.Mixture:
         """The stream of sequences of one family."""
@@ -215,56 +199,17 @@ def _score_and_finish(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture, m
     """Score what has no score yet, benchmark by benchmark, and write outcome.json last."""
     folder = desk.job.workspace.run(run["digest"])
     model = model if model is not None else AutoModelForCausalLM.from_pretrained(folder / "model").to(desk.device)
-    model.eval()
-    for benchmark in desk.wanted.benchmarks(run["fresh"]):
-        _score(desk, run["digest"], benchmark, model)
-    for text in desk.wanted.texts():
-        _measure(desk, run["digest"], text, model)
-    write_json(folder / "outcome.json", _outcome(desk, run, mixed))
-    if desk.job.study["keep_models"] == "none":
+    desk.examiner.examine(folder, run["digest"], model, desk.wanted.benchmarks(run["fresh"]), desk.wanted.texts())
+    outcome = _outcome(desk, run, mixed)
+    write_json(folder / "outcome.json", outcome)
+    if desk.job.study["keep_models"] == "none" and not desk.wanted.failures(outcome, run["fresh"]):
         shutil.rmtree(folder / "model")
-
-
-def _score(desk: Desk, run: str, benchmark: Benchmark, model: PreTrainedModel) -> None:
-    name = f"{benchmark.name}.{benchmark.register}.{'fresh' if benchmark.fresh else 'public'}.json"
-    folder = desk.job.workspace.run(run)
-    digest = scoring.score_digest(run, benchmark.digest)
-    if (read_json(folder / "scores" / name) or {}).get("digest") == digest:
-        return
-    began = time.perf_counter()
-    scored = scoring.score(model, desk.requests(benchmark, model), desk.device)
-    identity = {"digest": digest, "benchmark_digest": benchmark.digest, "seconds": time.perf_counter() - began}
-    write_json(folder / "answers" / name, scored.answers())
-    write_json(folder / "scores" / name, {**scored.row(), **identity})
-
-
-def _measure(desk: Desk, run: str, text: Text, model: PreTrainedModel) -> None:
-    """Bits per byte of one text; null where its source holds nothing out."""
-    path = desk.job.workspace.run(run) / "texts" / f"{text.name}.json"
-    if (read_json(path) or {}).get("identity") == text.identity:
-        return
-    began = time.perf_counter()
-    windows = desk.windows(text)
-    loss = vars(texts.bits_per_byte(model, windows, desk.device)) if windows else {"bits_per_byte": None, "tokens": 0, "bytes": 0}
-    identity = {"text": text.name, "primary": text.primary, "identity": text.identity, "scorer": scoring.SCORER_VERSION}
-    write_json(path, {**identity, **loss, "seconds": time.perf_counter() - began})
-
-
-def _scores(folder: Path, run: str) -> list[dict[str, Any]]:
-    """All scores of a run that today's scorer stands by: this study's, and those that other studies asked for."""
-    rows = [read_json(path) for path in sorted((folder / "scores").glob("*.json"))]
-    return [row for row in rows if row["digest"] == scoring.score_digest(run, row["benchmark_digest"])]
-
-
-def _texts(folder: Path) -> list[dict[str, Any]]:
-    rows = [read_json(path) for path in sorted((folder / "texts").glob("*.json"))]
-    return [row for row in rows if row["scorer"] == scoring.SCORER_VERSION]
 
 
 def _outcome(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture) -> dict[str, Any]:
     """outcome.json: everything the driver records of a run."""
     folder, recipe = desk.job.workspace.run(run["digest"]), run["recipe"]
-    train, scores, measured = read_json(folder / "train.json"), _scores(folder, run["digest"]), _texts(folder)
+    train, scores, measured = read_json(folder / "train.json"), scores_in(folder, run["digest"]), texts_in(folder)
     predicted = run.get("predicted") or {}
     steps = schedule.steps_of(recipe["tokens"], recipe["train"]["batch_tokens"])
     tokens = steps * recipe["train"]["batch_tokens"]

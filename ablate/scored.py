@@ -85,11 +85,18 @@ class Wanted:
                 )
 
     def is_met(self, outcome: Mapping[str, Any], fresh: bool) -> bool:
-        """Whether an outcome has every score that this study wants of the run."""
+        """Whether an outcome has, or has tried to make, every score that this study wants of the model."""
         have = {score["digest"] for score in outcome["scores"]}
         measured = {text["text"]: text["identity"] for text in outcome["texts"]}
-        scores = {score_digest(outcome["digest"], b.digest) for b in self.benchmarks(fresh)}
-        return scores <= have and all(measured.get(t.name) == t.identity for t in self.texts())
+        return self._digests(outcome, fresh) <= have and all(measured.get(t.name) == t.identity for t in self.texts())
+
+    def failures(self, outcome: Mapping[str, Any], fresh: bool) -> list[tuple[str, str]]:
+        """Of the benchmarks that this study wants of the model, those that were tried in vain, each with the reason."""
+        wanted = self._digests(outcome, fresh)
+        return [(row["benchmark"], row["error"]) for row in outcome["scores"] if row["digest"] in wanted and row.get("error")]
+
+    def _digests(self, outcome: Mapping[str, Any], fresh: bool) -> set[str]:
+        return {score_digest(outcome["digest"], benchmark.digest) for benchmark in self.benchmarks(fresh)}
 
 
 def screen_of(data: spec.Data) -> Screen | None:

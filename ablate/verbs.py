@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from ablate.workspace import Workspace, read_json
 
 
 def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path, budget: str | None) -> int:
-    """`ablate run`: the whole study, then figures and the verdict. Returns the exit status: 1 if any run failed."""
+    """`ablate run`: the whole study, then figures and the verdict. Returns the exit status: 1 if a run or a score failed."""
     study = load(path, profile, overrides)
     space = Workspace(folder)
     if budget:
@@ -45,7 +46,11 @@ def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path,
         display.console.print(f"failed: run {digest}: {error}")
     if result.failed:
         display.console.print(f"{len(result.failed)} of {len(result.runs)} runs failed; the same command tries them again")
-    return 1 if result.failed else 0
+    for (benchmark, error), runs in Counter(result.unscored).items():
+        display.console.print(f"no score: {benchmark}, of {runs} run{'s' * (runs > 1)}: {error}")
+    if result.unscored:
+        display.console.print("the same command tries again to make the scores that are missing")
+    return 1 if result.failed or result.unscored else 0
 
 
 def draw(space: Workspace, study: str | None) -> str:

@@ -22,6 +22,7 @@ TOP = [
     "predict",
     "fit",
     "ranks",
+    "evaluation",
     "job",
     "progress",
     "drive",

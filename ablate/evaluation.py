@@ -1,0 +1,132 @@
+"""One model scored on everything that is wanted of it, benchmark by benchmark: what a job does for its runs and baselines.
+
+A score and the answers behind it are renamed into place before the next benchmark begins, and what is there is not made again: a kill
+loses no more than the benchmark at hand. A benchmark that fails does so alone: its sentence stands where its score would, and it is tried
+again when the model is examined the next time.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from ablate.errors import AblateError, DiskFullError, Interrupted
+from ablate.evals import scoring, texts
+from ablate.evals.items import Benchmark
+from ablate.evals.requests import Requests, requests
+from ablate.scored import Text
+from ablate.store.record import answers_name
+from ablate.study import spec
+from ablate.workspace import disk_full, is_disk_full, read_json, write_json
+
+Row = dict[str, Any]
+
+
+class Examiner:
+    """Scores the models of one tokenizer; what it makes of benchmarks and texts is made once and serves all of them."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, prefix: tuple[int, ...], max_tokens: int, device: torch.device, evaluate: spec.Evaluate
+    ) -> None:
+        """`prefix`: the tokens that every text begins with for these models; `max_tokens`: how many they see at once."""
+        self.tokenizer = tokenizer
+        self.prefix = prefix
+        self.max_tokens = max_tokens
+        self.device = device
+        self.evaluate = evaluate
+        self._requests: dict[tuple[str, bool], Requests] = {}
+        self._windows: dict[str, texts.Windows | None] = {}
+
+    def examine(self, folder: Path, key: str, model: PreTrainedModel, benchmarks: Sequence[Benchmark], measured: Sequence[Text]) -> None:
+        """Make the scores and measure the texts that `folder` lacks of `model`, which `key` identifies. Of a benchmark's failure only
+        Interrupted and DiskFullError are raised; RunError where the loss on a text is no finite number."""
+        model.eval()
+        for benchmark in benchmarks:
+            self._score(folder, key, benchmark, model)
+        for text in measured:
+            self._measure(folder, text, model)
+
+    def _score(self, folder: Path, key: str, benchmark: Benchmark, model: PreTrainedModel) -> None:
+        name = answers_name(_named(benchmark))
+        path, answers = folder / "scores" / name, folder / "answers" / name
+        digest, known = scoring.score_digest(key, benchmark.digest), read_json(path) or {}
+        if known.get("digest") == digest and known.get("error") is None:
+            return
+        began = time.perf_counter()
+        try:
+            result = self._result(benchmark, model)
+            row, error = result.row(), None
+            write_json(answers, result.answers())
+        except Exception as e:
+            row, error = _unscored(benchmark), _sentence(e, path)
+            answers.unlink(missing_ok=True)
+        identity = {"digest": digest, "benchmark_digest": benchmark.digest, "seconds": time.perf_counter() - began, "error": error}
+        write_json(path, {**row, **identity})
+
+    def _result(self, benchmark: Benchmark, model: PreTrainedModel) -> scoring.BenchmarkScore:
+        return scoring.score(model, self._prepared(benchmark, model), self.device)
+
+    def _prepared(self, benchmark: Benchmark, model: PreTrainedModel) -> Requests:
+        """The benchmark, tokenised once for all models that read it alike."""
+        key = benchmark.digest, scoring.reads_trees(model.config.model_type)
+        if key not in self._requests:
+            self._requests[key] = requests(benchmark, self.tokenizer, self.max_tokens, shared=key[1])
+        return self._requests[key]
+
+    def _measure(self, folder: Path, text: Text, model: PreTrainedModel) -> None:
+        """Bits per byte of one text; null where its source holds nothing out."""
+        path = folder / "texts" / f"{text.name}.json"
+        if (read_json(path) or {}).get("identity") == text.identity:
+            return
+        began = time.perf_counter()
+        windows = self._cut(text)
+        loss = vars(texts.bits_per_byte(model, windows, self.device)) if windows else {"bits_per_byte": None, "tokens": 0, "bytes": 0}
+        identity = {"text": text.name, "primary": text.primary, "identity": text.identity, "scorer": scoring.SCORER_VERSION}
+        write_json(path, {**identity, **loss, "seconds": time.perf_counter() - began})
+
+    def _cut(self, text: Text) -> texts.Windows | None:
+        """The text, tokenised once; None where its source holds nothing out."""
+        if text.name not in self._windows:
+            documents = text.documents()
+            self._windows[text.name] = texts.windows(documents, self.tokenizer, self.max_tokens) if documents else None
+        return self._windows[text.name]
+
+
+def scores_in(folder: Path, key: str) -> list[Row]:
+    """All scores of a model that today's scorer stands by: those wanted now, and those that were wanted before."""
+    rows = [read_json(path) for path in sorted((folder / "scores").glob("*.json"))]
+    return [row for row in rows if row["digest"] == scoring.score_digest(key, row["benchmark_digest"])]
+
+
+def texts_in(folder: Path) -> list[Row]:
+    """The loss on every text that was measured by today's rules."""
+    rows = [read_json(path) for path in sorted((folder / "texts").glob("*.json"))]
+    return [row for row in rows if row["scorer"] == scoring.SCORER_VERSION]
+
+
+def _named(benchmark: Benchmark) -> Row:
+    return {"benchmark": benchmark.name, "register": benchmark.register, "fresh": benchmark.fresh, "group": benchmark.group}
+
+
+def _unscored(benchmark: Benchmark) -> Row:
+    """The row of a benchmark that failed."""
+    numbers = dict.fromkeys(("score", "stderr", "acc_norm", "mean_logprob"))
+    return {**_named(benchmark), "metric": "acc", **numbers, "chance": benchmark.chance, "n": len(benchmark.items)}
+
+
+def _sentence(error: Exception, path: Path) -> str:
+    """Why a benchmark failed. What is not the benchmark's fault is raised: a full disk, a request to leave."""
+    if isinstance(error, (Interrupted, DiskFullError)):
+        raise error
+    if is_disk_full(error):
+        raise disk_full(path) from error
+    if isinstance(error, AblateError):
+        return str(error)
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}"

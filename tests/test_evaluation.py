@@ -1,0 +1,72 @@
+"""One model, benchmark by benchmark: what is there is kept, what fails fails alone, and is tried again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from ablate.data.tokenizer import end_of_text, train_bpe
+from ablate.evals import scoring
+from ablate.evals.benchmarks import catalogue, make
+from ablate.evals.items import Item
+from ablate.evaluation import Examiner, scores_in, texts_in
+from ablate.model import build, ladder
+from ablate.scored import Text
+from ablate.study import spec
+
+GRAMMAR, NUMBERS = catalogue([spec.Benchmark(builtin="grammar"), spec.Benchmark(builtin="comparing_numbers")], fresh=False)[1:3]
+NEUTRAL = Text("neutral", spec.Source(builtin="neutral"), False)
+LONG = make("long", "g", "file", False, 0.5, [Item("So", (" no", " yes" * 20), 0, "t"), Item("So", (" no", " yes"), 0, "t")])
+KEY = "k" * 16
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    texts = [[item.text for item in benchmark.items[:100]] for benchmark in (GRAMMAR, NUMBERS)]
+    return PreTrainedTokenizerFast(tokenizer_object=train_bpe(texts, 400), eos_token="<|endoftext|>")
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return build.build(ladder.shape(50_000, 400, 128, True), seed=0)
+
+
+def examiner(tokenizer: PreTrainedTokenizerFast, max_tokens: int = 48) -> Examiner:
+    return Examiner(tokenizer, (end_of_text(tokenizer),), max_tokens, torch.device("cpu"), spec.Evaluate())
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+
+
+def test_what_is_there_is_not_made_again_and_what_fails_fails_alone(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, capfd: pytest.CaptureFixture[str]
+) -> None:
+    examiner(tokenizer).examine(tmp_path, KEY, model, [GRAMMAR, LONG, NUMBERS], [NEUTRAL])
+    done = {row["benchmark"]: row for row in scores_in(tmp_path, KEY)}
+    assert "a choice of item 0" in done["long"]["error"] and done["long"]["score"] is None
+    for benchmark in (GRAMMAR, NUMBERS):
+        row = done[benchmark.name]
+        assert row["error"] is None and 0 <= row["score"] <= 1 and row["digest"] == scoring.score_digest(KEY, benchmark.digest)
+    assert not (tmp_path / "answers" / "long.file.public.json").exists()
+    assert [text["text"] for text in texts_in(tmp_path)] == ["neutral"]
+    assert capfd.readouterr().err == "", "an error of ours is its sentence, no traceback"
+
+    before = stamps(tmp_path)
+    examiner(tokenizer, 128).examine(tmp_path, KEY, model, [GRAMMAR, LONG, NUMBERS], [NEUTRAL])
+    after = stamps(tmp_path)
+    assert {name for name in after if after[name] != before.get(name)} == {"scores/long.file.public.json", "answers/long.file.public.json"}
+    assert {row["error"] for row in scores_in(tmp_path, KEY)} == {None}, "what failed was tried again"
+
+
+def test_an_unforeseen_error_is_a_benchmarks_alone_too(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, capfd: pytest.CaptureFixture[str]
+) -> None:
+    few_rows = build.build(ladder.shape(50_000, 300, 128, True), seed=0)  # the tokenizer has 400 ids
+    examiner(tokenizer).examine(tmp_path, KEY, few_rows, [GRAMMAR], [])
+    (row,) = scores_in(tmp_path, KEY)
+    assert row["error"].startswith("IndexError: ") and row["score"] is None
+    assert "Traceback" in capfd.readouterr().err, "which goes to the job's log"
