@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from ablate import resolve
 from ablate.data import hub
 from ablate.errors import StudyError
+from ablate.evals import rows
+from ablate.evals.catalogue import entry
 from ablate.study import spec
 from ablate.study.load import with_values
 from ablate.study.quantities import format_bytes
@@ -22,13 +24,22 @@ def fetch(study: spec.Study, space: Workspace) -> Iterator[str]:
     for tokenizer in {data.tokenizer for data in _levels(study) if data.tokenizer.hf}:
         some = True
         yield f"tokenizer hf:{tokenizer.hf}: {hub.tokenizer(tokenizer)}"
-    for source in dict.fromkeys(source for data in _levels(study) for source in _sources(data) if source.hf):
+    read = (source for data in _levels(study) for source in _sources(data) if source.hf)
+    for source in dict.fromkeys([*read, *_of_benchmarks(study)]):
         some = True
         sizes = [path.stat().st_size for path in hub.paths(source)]
         pinned = hub.commit("dataset", source.hf or "", source.revision)
         yield f"data set {source.name} at {pinned[:12]}: {len(sizes)} files, {format_bytes(sum(sizes))}"
     resolve.runs(study, space)  # fetches the models to start from, and refuses what could not be run
     yield "everything is here" if some or study.model.start_from else "the study needs nothing of the hub"
+
+
+def _of_benchmarks(study: spec.Study) -> Iterator[spec.Source]:
+    """What the tasks of the catalogue need of the hub: those that are scored, and those that are kept out of the text."""
+    kept_out = (asked for data in _levels(study) if data.decontaminate for asked in data.decontaminate.against)
+    for asked in dict.fromkeys([*study.evaluate.benchmarks, *kept_out]):
+        if asked.task is not None:
+            yield from rows.sources(asked, entry(asked.task))
 
 
 def as_known(study: spec.Study) -> tuple[spec.Study, tuple[str, ...]]:

@@ -69,6 +69,7 @@ class Wanted:
     def check(self) -> None:
         """DataError or StudyError now, before anything is trained, for a benchmark or a text that cannot be read, and for a text
         that is said to be held out and is trained on."""
+        benchmarks.refuse_unready(self.evaluate)
         self.benchmarks(fresh=True)
         for text in self.texts():
             if not text.trained_on:

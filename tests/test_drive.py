@@ -125,7 +125,7 @@ def test_a_level_and_a_benchmark_more_retrain_nothing(undisturbed: Path, tmp_pat
 
     (folder / "pairs.jsonl").write_text(PAIRS)
     (folder / "extra.txt").write_text("The cat sat on the mat and the dog saw it.\n" * 50)
-    benchmarks = "[builtin:grammar, builtin:which_kind, {blimp: pairs.jsonl, name: pairs}]"
+    benchmarks = "[builtin:grammar, builtin:which_kind, {task: blimp, files: pairs.jsonl, name: pairs}]"
     more = [f"evaluate.benchmarks={benchmarks}", "data.held_out={extra: {files: extra.txt}}"]
     assert "4 runs: 0 done, 4 to go" in ablate("run", "tiny.yaml", "grid.tokens=[60k, 120k]", *more, cwd=folder)
     assert {p: p.read_bytes() for p in weights} == weights

@@ -13,6 +13,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, cast
@@ -52,12 +53,26 @@ def rows(path: Path, columns: Collection[str] | None) -> Iterator[tuple[str, Row
     columns: those that will be asked for, dotted where they are nested (None: all); columnar files read nothing else.
     DataError, with file and place, for anything that is not rows in the expected form.
     """
-    try:
+    with _refused(path):
         if kind(path) in _COLUMNAR:
             yield from _columnar(path, None if columns is None else sorted({name.partition(".")[0] for name in columns}))
         else:
             with _opened(path) as f:
                 yield from _READERS[kind(path)](path, f)
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a file of text, plain, gzip or Zstandard, without their ends; each with its place. DataError as `rows` raises it."""
+    with _refused(path), _opened(path) as f:
+        for number, line in _lines(path, f):
+            yield f"line {number}", line.rstrip("\r\n")
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """What libraries raise over a damaged file as one sentence."""
+    try:
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
         raise DataError(f"{path}: the gzip file is damaged or cut off ({e}); fetch it again") from e
     except pa.ArrowException as e:

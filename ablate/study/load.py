@@ -18,7 +18,7 @@ from ablate.study.spec import Benchmark, Block, Source, Study, Tokenizer
 _KINDS: dict[type[Block], frozenset[str]] = {
     Source: frozenset({"builtin", "files", "hf", "tokens", "sources"}),
     Tokenizer: frozenset({"train_bpe", "path", "hf"}),
-    Benchmark: frozenset({"builtin", "blimp"}),
+    Benchmark: frozenset({"builtin", "task"}),
 }
 """A mapping with one of these keys says what a source, a tokenizer or a benchmark is: it replaces, it adds nothing."""
 

@@ -106,11 +106,38 @@ class Train(Block):
         return self
 
 
+class Judge(Block):
+    """The model that grades stories, behind any endpoint that speaks OpenAI's chat completions."""
+
+    url: str = Field(description="where the API begins, e.g. http://localhost:8000/v1")
+    model: str = Field(min_length=1, description="the model that is asked to grade")
+    api_key_env: str = Field("OPENAI_API_KEY", min_length=1, description="environment variable that holds the key, where one is needed")
+
+    @model_validator(mode="after")
+    def _a_url(self) -> Judge:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url: {self.url!r} is not a URL; write http://HOST:PORT/v1")
+        return self
+
+
 class Evaluate(Block):
     """What every model is scored on; mean_score is over exactly this set."""
 
-    benchmarks: list[Benchmark] = Field([Benchmark(builtin="all")], min_length=1)
+    benchmarks: list[Benchmark] = Field([Benchmark(builtin="all")], description="embedded benchmarks and tasks of the catalogue")
     fresh_twins: bool = Field(True, description="score embedded benchmarks once more on new items at the largest budget")
+    lm_eval: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description="any other task of lm-eval by its name, run by lm-eval itself (needs the extra `lm-eval`)"
+    )
+    allow_code_execution: bool = Field(False, description="run what a model writes (humaneval, mbpp), in a sandbox without a network")
+    judge: Judge | None = Field(None, description="the model that grades stories (needed by tinystories_judge)")
+
+    @model_validator(mode="after")
+    def _something_once(self) -> Evaluate:
+        if not self.benchmarks and not self.lm_eval:
+            raise ValueError("name at least one benchmark in benchmarks: or lm_eval:")
+        if twice := {task for task in self.lm_eval if self.lm_eval.count(task) > 1}:
+            raise ValueError(f"lm_eval: {min(twice)} is named twice")
+        return self
 
 
 Gpu = Literal["A100-40GB", "A100-80GB", "H100", "H100-PCIe", "H200", "L4", "L40S", "A10G", "RTX-4090"]
@@ -175,12 +202,21 @@ class Study(Block):
     model: Model = Model()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    baselines: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description="other models scored beside the runs: hub ids (ID@REVISION pins one) or folders"
+    )
     launch: Launch = Launch()
     keep_models: Literal["all", "best", "none"] = Field(
         "all",
         description="which finished models stay on the disk: without its model a run is trained again when a benchmark is added",
     )
     profiles: dict[str, dict[str, Any]] = Field({}, description="named overrides, chosen by --profile")
+
+    @model_validator(mode="after")
+    def _baselines_once(self) -> Study:
+        if twice := {name for name in self.baselines if self.baselines.count(name) > 1}:
+            raise ValueError(f"baselines: {min(twice)} is named twice")
+        return self
 
     @model_validator(mode="after")
     def _shards_have_torch_optimizers(self) -> Study:

@@ -41,6 +41,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"text": f"page {i} of the hub says that {i} + 1 is {i + 1}", "score": i % 5} for i in range(300)]
     for name, some in {"train-0": rows[:200], "train-1": rows[200:], "test-0": rows[:9]}.items():
         pyarrow.parquet.write_table(pa.Table.from_pylist(some), pages / "data" / f"{name}.parquet")
+    goals = root / "datasets" / "baber" / "piqa"
+    (goals / "data").mkdir(parents=True)
+    (goals / "README.md").write_text(CARD.replace("test", "validation"))
+    asked = [{"goal": f"count to {i}", "sol1": f"say {i}", "sol2": "say nothing", "label": 0} for i in range(3)]
+    for name in ("train-0", "validation-0"):
+        pyarrow.parquet.write_table(pa.Table.from_pylist(asked), goals / "data" / f"{name}.parquet")
     bpe = tokenizer.train_bpe([[row["text"] for row in rows] * 2], 300)
     PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>").save_pretrained(made)
     return root
@@ -68,6 +74,7 @@ def study(folder: Path, web: str = '{hf: owner/pages, where: "score > 1"}') -> s
         TINY.replace("builtin:web", web)
         .replace("{train_bpe: 512}", "hf:owner/words")
         .replace("seq_len: 64", "seq_len: 64\n  max_epochs: 100")
+        .replace("builtin:which_kind", "{task: piqa, shots: 2}")
     )
     return str(write(folder, text))
 
@@ -77,6 +84,7 @@ def test_prefetched_once_no_network_is_needed(asked: list[str], tmp_path: Path) 
     written = study(tmp_path)
     fetched = ablate(tmp_path, "prefetch", written)
     assert f"data set hf: owner/pages at {COMMIT[:12]}: 2 files" in fetched
+    assert fetched.count(f"data set hf: baber/piqa at {COMMIT[:12]}: 1 files") == 2, "the items, and the split of the examples"
     assert "everything is here" in fetched
     assert not any("test-0" in request and "GET" in request for request in asked), "only the split that is asked for"
     asked.clear()
@@ -150,6 +158,12 @@ def test_without_a_network_what_is_missing_gets_a_sentence(tmp_path: Path) -> No
     lines = script(REFUSED.replace("OPTIONS", "[{'hf': 'owner/pages'}]"), **env).splitlines()
     assert len(lines) == 2
     assert all(line.startswith("NetworkError") and "run `ablate prefetch STUDY` where there is a network" in line for line in lines)
+
+
+def test_a_plan_says_that_a_benchmark_is_missing(tmp_path: Path) -> None:
+    written = str(write(tmp_path, TINY.replace("builtin:which_kind", "piqa")))
+    told = ablate(tmp_path, "plan", written, status=2, **OFFLINE, HF_HOME=str(tmp_path / "hf"))
+    assert "the data set hf:baber/piqa is not on this machine" in told and "run `ablate prefetch STUDY`" in told
 
 
 def test_the_shipped_study_is_priced_without_asking_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

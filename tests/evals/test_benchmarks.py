@@ -21,7 +21,7 @@ PAIR = Item("", ("It is.", "It are."), 0, "agree")
 def pairs(tmp_path: Path, name: str) -> spec.Benchmark:
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps({"sentence_good": f"It is {i}.", "sentence_bad": f"It are {i}."}) + "\n" for i in range(3)))
-    return spec.Benchmark(blimp=str(path), name=name)
+    return spec.Benchmark(task="blimp", files=str(path), name=name)
 
 
 def test_all_is_every_embedded_benchmark_in_both_registers_and_fresh_twins_add_to_it() -> None:
@@ -37,7 +37,7 @@ def test_all_is_every_embedded_benchmark_in_both_registers_and_fresh_twins_add_t
 def test_names_and_files_keep_the_study_s_order(tmp_path: Path) -> None:
     name = next(iter(embedded.NAMES))
     found = catalogue([pairs(tmp_path, "pairs"), spec.Benchmark(builtin=name)], fresh=True)
-    assert [(b.name, b.register, b.fresh) for b in found[:2]] == [("pairs", "file", False), (name, "textbook", False)]
+    assert [(b.name, b.register, b.fresh) for b in found[:2]] == [("pairs", "published", False), (name, "textbook", False)]
     assert found[0].chance == 0.5 and len(found[0].items) == 3 and len(found) == 5
 
 
@@ -55,7 +55,7 @@ def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
 
 
 def digest_with(**changes: object) -> str:
-    values: dict[str, object] = {"name": "n", "group": "g", "register": "file", "fresh": False, "chance": 0.5, "items": [PAIR, PAIR]}
+    values: dict[str, object] = {"name": "n", "group": "g", "register": "published", "fresh": False, "chance": 0.5, "items": [PAIR, PAIR]}
     made: Benchmark = make(**{**values, **changes})  # type: ignore[arg-type]
     return made.digest
 
