@@ -279,7 +279,7 @@ class Scoring:
         if key not in self._known:
             wanted = Wanted(self._evaluate, run.data)
             items = (item for benchmark in wanted.benchmarks(fresh=True) if fresh or not benchmark.fresh for item in benchmark.items)
-            letters = sum(len(item.context) + sum(map(len, item.choices)) for item in items)
+            letters = sum(item.letters for item in items)
             self._known[key] = (letters + HELD_OUT_BYTES * len(wanted.texts())) / BYTES_PER_TOKEN
         return self._known[key]
 

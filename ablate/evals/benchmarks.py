@@ -67,9 +67,9 @@ def make(
     rule: str = "",
     samples: int = 1,
 ) -> Benchmark:
-    """A benchmark with its digest: of its name, register, kind, rule and samples and of every item. DataError for items that cannot be scored.
+    """A benchmark with its digest: of its name, register, kind, rule and samples and of every item.
 
-    Published items may hold one choice twice; the right one must differ from another.
+    DataError for items that cannot be scored. Published items may hold one choice twice; the right one must differ from another.
     """
     for number, item in enumerate(items):
         if isinstance(item, Item) and not _can_be_scored(item):

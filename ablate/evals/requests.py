@@ -87,14 +87,14 @@ def requests(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_token
     choices: what its longest choice needs. DataError where a token to be scored would be lost.
     """
     sequences, starts, truncated = _sequences(benchmark, tokenizer, max_tokens)
-    counts = [len(item.choices) for item in benchmark.items]
+    counts = [len(item.choices) for item in benchmark.questions]
     first_choice = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     rows = _rows(sequences, starts, first_choice) if shared else map(_alone, sequences, starts, range(len(sequences)))
     return Requests(
         benchmark=benchmark,
         batches=tuple(_batch(group) for group in by_length(rows, lambda row: len(row.tokens))),
         first_choice=first_choice,
-        choice_bytes=np.array([len(choice.encode()) for item in benchmark.items for choice in item.choices], dtype=np.int64),
+        choice_bytes=np.array([len(choice.encode()) for item in benchmark.questions for choice in item.choices], dtype=np.int64),
         truncated=truncated,
         max_tokens=max_tokens,
         shared=shared,
@@ -103,7 +103,7 @@ def requests(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_token
 
 def _sequences(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> tuple[list[list[int]], list[int], int]:
     """Of every choice of every item: all tokens, and the index of the first one that is scored; and how many items were cut."""
-    items = benchmark.items
+    items = benchmark.questions
     first = end_of_text(tokenizer)
     contexts = encode(tokenizer, [item.context for item in items])
     wholes = iter(encode(tokenizer, [item.context + choice for item in items for choice in item.choices]))

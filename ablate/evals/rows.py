@@ -63,7 +63,8 @@ def examples(asked: spec.Benchmark, entry: Entry, shots: int) -> dict[Any, list[
         key, count = next(iter(few.items()))
         whose = f" for {entry.examples_by} {key}" if key is not None else ""
         raise DataError(
-            f"{entry.name}: {shots} solved examples are asked for and {count} are there{whose}; name their files in shots_from:, or lower shots:"
+            f"{entry.name}: {shots} solved examples are asked for and {count} are there{whose}; "
+            "name their files in shots_from:, or lower shots:"
         )
     return pools
 

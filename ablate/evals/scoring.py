@@ -57,7 +57,7 @@ class BenchmarkScore:
 
     @property
     def _answers(self) -> NDArray[np.int64]:
-        return np.array([item.answer for item in self.benchmark.items], dtype=np.int64)
+        return np.array([item.answer for item in self.benchmark.questions], dtype=np.int64)
 
     @property
     def accuracy(self) -> float:
@@ -138,7 +138,7 @@ def score(model: PreTrainedModel, requests: Requests, device: torch.device) -> B
     bounds = requests.first_choice[1:-1]
     logprobs = np.split(total, bounds)
     normalised = np.split(total / requests.choice_bytes, bounds)
-    items = requests.benchmark.items
+    items = requests.benchmark.questions
     return BenchmarkScore(
         benchmark=requests.benchmark,
         choice=np.array([values.argmax() for values in logprobs], dtype=np.int64),

@@ -29,7 +29,8 @@ class Benchmark(Block):
     )
     limit: Annotated[int, Field(ge=2)] | None = Field(None, description="only the first items, this many; default: all")
     samples: Annotated[int, Field(ge=1, le=1000)] | None = Field(
-        None, description="programs written for each problem of humaneval and mbpp; default: 1, without chance; from 10 on there is a pass@10"
+        None,
+        description="programs written for each problem of humaneval and mbpp; default: 1, without chance; from 10 on there is a pass@10",
     )
     name: Name | None = Field(None, description="its name in the results; default: the task's")
 

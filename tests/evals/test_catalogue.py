@@ -19,7 +19,7 @@ from ablate.study import spec
 
 ROOT = Path(__file__).parents[2]
 STEM = {"stem": " Why? ", "choices": [{"text": "so", "label": "A"}, {"text": "no", "label": "B"}, {"text": "yes", "label": "C"}]}
-FIVE = [{"text": word, "label": letter} for word, letter in zip("one two six ten few".split(), "ABCDE", strict=True)]
+FIVE = [{"text": word, "label": letter} for word, letter in zip(["one", "two", "six", "ten", "few"], "ABCDE", strict=True)]
 ASK = {"question": "Why?", "choices": {"text": ["so", "no"], "label": ["1", "2"]}, "answerKey": "2"}
 DOING = {"activity_label": "Sewing", "ctx_a": "A man sews. [step] He", "ctx_b": "the man", "endings": ["sits.", "it [title] is.", "a", "b"]}
 ROWS: list[tuple[str, str, Any, str, tuple[str, ...], int]] = [
@@ -151,11 +151,19 @@ def test_what_is_not_a_choice(tmp_path: Path) -> None:
 
 
 def test_prompts_carry_what_their_scorer_needs(tmp_path: Path) -> None:
-    whole = {"data": [{"title": "T", "paragraphs": [{"context": "C", "qas": [{"question": "Q?", "answers": [{"text": "a"}, {"text": "b"}]}]}]}]}
+    whole = {
+        "data": [{"title": "T", "paragraphs": [{"context": "C", "qas": [{"question": "Q?", "answers": [{"text": "a"}, {"text": "b"}]}]}]}]
+    }
     squad = made("squad", written(tmp_path, "dev.json", whole))
     assert prompt(squad).context == "Title: T\n\nBackground: C\n\nQuestion: Q?\n\nAnswer:"
     assert (prompt(squad).reference, prompt(squad).details, squad.rule) == (" a", {"answers": ["a", "b"]}, "squad")
-    task = {"task_id": "H/0", "prompt": "def f():\n", "canonical_solution": "    return 1\n", "test": "def check(f): ...", "entry_point": "f"}
+    task = {
+        "task_id": "H/0",
+        "prompt": "def f():\n",
+        "canonical_solution": "    return 1\n",
+        "test": "def check(f): ...",
+        "entry_point": "f",
+    }
     human = made("humaneval", written(tmp_path, "h.jsonl", task))
     assert (prompt(human).text, human.kind) == ("def f():\n    return 1\n", "code")
     assert made("humaneval", str(tmp_path / "h.jsonl"), samples=10).samples == 10
@@ -198,7 +206,9 @@ def test_splits_in_one_file_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "mbpp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tasks))
     code = made("mbpp", str(tmp_path / "mbpp.jsonl"))
     assert len(code.items) == 500 and prompt(code).details["task_id"] == 11
-    assert "here is your task: Do 2. Your code should pass these tests:\n\na\nb\nc\n[BEGIN]\npass\n[DONE]\n\nYou are" in prompt(code).context
+    assert (
+        "here is your task: Do 2. Your code should pass these tests:\n\na\nb\nc\n[BEGIN]\npass\n[DONE]\n\nYou are" in prompt(code).context
+    )
     assert prompt(code).context.count("[DONE]") == 3 and prompt(code).context.endswith("a\nb\nc\n[BEGIN]\n")
 
 
@@ -217,7 +227,9 @@ def test_agieval_with_examples_is_asked_in_its_own_words(tmp_path: Path) -> None
 def test_labels_beside_the_rows(tmp_path: Path) -> None:
     rows = [{"goal": f"G{i}", "sol1": "s", "sol2": "t"} for i in range(3)]
     (tmp_path / "valid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(DataError, match=r"valid.jsonl, line 1: .*piqa needs the columns goal, label, sol1, sol2, and the row has goal, sol1"):
+    with pytest.raises(
+        DataError, match=r"valid.jsonl, line 1: .*piqa needs the columns goal, label, sol1, sol2, and the row has goal, sol1"
+    ):
         made("piqa", str(tmp_path / "valid.jsonl"))
     (tmp_path / "valid-labels.lst").write_text("0\n1\n1\n")
     assert [one.answer for one in made("piqa", str(tmp_path / "valid*")).items if isinstance(one, Item)] == [0, 1, 1]
@@ -346,7 +358,9 @@ def test_real_examples(shared_data: Path) -> None:
     folder = shared_data / "benchmarks"
     gsm = made("gsm8k", str(folder / "gsm8k_test.jsonl.gz"), shots_from=str(folder / "gsm8k_train_first200.jsonl.gz"))
     assert (len(gsm.items), prompt(gsm, 1318).context.count("Question:")) == (1319, 6)
-    own = made("agieval_lsat_ar", str(folder / "agieval_lsat-ar.jsonl.gz"), shots=3, shots_from=str(folder / "agieval_few_shot_prompts.csv.gz"))
+    own = made(
+        "agieval_lsat_ar", str(folder / "agieval_lsat-ar.jsonl.gz"), shots=3, shots_from=str(folder / "agieval_few_shot_prompts.csv.gz")
+    )
     assert len(re.findall(r"The answer is therefore [A-E]\n\nProblem \d", item(own).context)) == 3
     assert len({one.template for one in own.items}) > 30, "questions on one passage are a cluster"
     five = made("mmlu", str(folder / "mmlu_10subjects.jsonl.gz"), shots=5)
@@ -361,5 +375,7 @@ def cells(one: Entry) -> tuple[str, ...]:
 
 def test_the_documented_table_is_the_catalogue() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text()
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if re.match(r"\| `\w+` \|.*\| native \|", line)]
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if re.match(r"\| `\w+` \|.*\| native \|", line)
+    ]
     assert [(*row[:6], row[8]) for row in table] == [cells(one) for one in entries().values()]
