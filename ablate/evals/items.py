@@ -62,7 +62,7 @@ class Prompt:
     @property
     def letters(self) -> int:
         """Characters to read."""
-        return len(self.text)
+        return len(self.context) + len(self.reference)
 
 
 @dataclass(frozen=True)
