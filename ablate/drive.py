@@ -21,6 +21,7 @@ from ablate.launch.base import Adopted, Handle, Launcher, hold
 from ablate.predict import Here, Scoring, prediction
 from ablate.scored import Wanted
 from ablate.search import Trials
+from ablate.store.record import Asked
 from ablate.store.store import Store
 from ablate.study import grid, spec
 from ablate.workspace import Workspace, read_json, write_json
@@ -104,8 +105,8 @@ class Driver:
 
     def run(self) -> Result:
         """The whole walk; a second walk over a finished study changes nothing."""
-        names = sorted({benchmark.name for benchmark in self._wanted(self.runs[0]).benchmarks(fresh=False)})
-        self.store.save_study(self.order.study, self.order.file, self.order.profile, names)
+        asked = [Asked(b.name, b.fresh, b.digest) for b in self._wanted(self.runs[0]).benchmarks(fresh=True)]
+        self.store.save_study(self.order.study, self.order.file, self.order.profile, asked)
         self.store.declare(self.order.study.name, self.runs)
         missing = self._missing()
         self.watch.planned(self.runs, self.by_digest.keys() - missing.keys())

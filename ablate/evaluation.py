@@ -21,9 +21,8 @@ from ablate.evals import scoring, texts
 from ablate.evals.items import Benchmark
 from ablate.evals.requests import Requests, requests
 from ablate.scored import Text
-from ablate.store.record import answers_name
 from ablate.study import spec
-from ablate.workspace import disk_full, is_disk_full, read_json, write_json
+from ablate.workspace import disk_full, is_disk_full, read_json, score_file, write_json
 
 Row = dict[str, Any]
 
@@ -53,7 +52,7 @@ class Examiner:
             self._measure(folder, text, model)
 
     def _score(self, folder: Path, key: str, benchmark: Benchmark, model: PreTrainedModel) -> None:
-        name = answers_name(_named(benchmark))
+        name = score_file(benchmark.name, benchmark.register, benchmark.fresh, benchmark.digest)
         path, answers = folder / "scores" / name, folder / "answers" / name
         digest, known = scoring.score_digest(key, benchmark.digest), read_json(path) or {}
         if known.get("digest") == digest and known.get("error") is None:

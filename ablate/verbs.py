@@ -62,8 +62,8 @@ def draw(space: Workspace, study: str | None) -> str:
 
 
 def ingest(space: Workspace) -> str:
-    """`ablate ingest`: record every outcome in the run folders again."""
-    recorded = 0
+    """`ablate ingest`: record every outcome in the folders of runs and baselines again."""
+    recorded = baselines = 0
     with hold(space.driver_lock, f"the folder {space.runs}"), Store.open(space.database) as store:
         for path in sorted(space.runs.glob("*/outcome.json")):
             run, outcome = read_json(path.parent / "run.json"), read_json(path)
@@ -71,7 +71,11 @@ def ingest(space: Workspace) -> str:
                 store.add_run(run)
                 store.record(outcome, path.parent)
                 recorded += 1
-    return f"{recorded} runs recorded in {space.database}; `ablate run STUDY` ties them to their study again without training"
+        for path in sorted(space.baselines.glob("*/outcome.json")):
+            store.record_baseline(read_json(path), path.parent)
+            baselines += 1
+    what = f"{recorded} runs" + (f" and {baselines} baselines" if baselines else "")
+    return f"{what} recorded in {space.database}; `ablate run STUDY` ties them to their study again without training"
 
 
 def _launcher(study: spec.Study, space: Workspace) -> Launcher:

@@ -9,7 +9,9 @@ runs/
     data/<digest>/         token shards of a source, manifest.json last
     tokenizers/<digest>/   a Hugging Face tokenizer folder
     compiled/              kernels of torch.compile, shared by all jobs
+    latency/               what generating costs, a file a shape and device
     driver.lock            held while `ablate run` lives
+baselines/<digest>/        a model from elsewhere: scores/, answers/, outcome.json
 """
 
 from __future__ import annotations
@@ -63,6 +65,14 @@ class Workspace:
         return self.runs / "jobs"
 
     @property
+    def latency(self) -> Path:
+        return self.runs / "latency"
+
+    @property
+    def baselines(self) -> Path:
+        return self.root / "baselines"
+
+    @property
     def driver_lock(self) -> Path:
         return self.runs / "driver.lock"
 
@@ -74,6 +84,12 @@ class Workspace:
 
     def job(self, name: str) -> Path:
         return self.jobs / name
+
+
+def score_file(benchmark: str, register: str, fresh: bool, digest: str | None) -> str:
+    """The name of a score's file in scores/ and answers/. Benchmarks of one name may have other items in another study, so the
+    digest of the items is in it; not in what was written before it was (None)."""
+    return ".".join([benchmark, register, "fresh" if fresh else "public", *([digest[:8]] if digest else []), "json"])
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ablate.store.record import Asked
 from ablate.store.store import Store
-from ablate.study.grid import Run
+from ablate.study.grid import Run, digest
 from ablate.study.spec import Study
-from ablate.workspace import write_json
+from ablate.workspace import score_file, write_json
+
+LATENCY = {
+    "ms_per_token": 1.25, "ms_per_token_prompt": 5.0, "generate_tokens_per_s": 2000.0, "generate_batch": 16,
+    "inference_memory_bytes": 10**6, "inference_precision": "float32", "inference_device": "a CPU",
+}  # fmt: skip
 
 
 def study(name: str = "quality") -> Study:
@@ -27,10 +33,23 @@ def run(params: int = 1000, tokens: int = 20_000, ratio: float = 0.5, seed: int 
 
 
 def score(benchmark: str = "sums", register: str = "textbook", score: float = 0.5, fresh: bool = False, n: int = 4) -> dict[str, Any]:
+    items = digest([benchmark, register, fresh])
     return {
         "benchmark": benchmark, "register": register, "fresh": fresh, "group": "arithmetic", "metric": "acc", "score": score,
-        "stderr": 0.1, "acc_norm": 0.4, "chance": 0.25, "n": n, "mean_logprob": -1.5, "digest": "d" * 16,
+        "stderr": 0.1, "acc_norm": 0.4, "chance": 0.25, "n": n, "mean_logprob": -1.5, "bits_per_byte": 0.75, "truncated": 0, "shots": 0,
+        "details": {}, "benchmark_digest": items, "digest": digest(["a model", items]),
     }  # fmt: skip
+
+
+def failed(benchmark: str = "sums", chance: float | None = 0.25) -> dict[str, Any]:
+    """A score that could not be made."""
+    unknown = dict.fromkeys(("metric", "score", "stderr", "acc_norm", "mean_logprob"))
+    return {**score(benchmark), **unknown, "chance": chance, "error": "no items"}
+
+
+def asked(*scores: dict[str, Any]) -> list[Asked]:
+    """A study that asks for these."""
+    return [Asked(row["benchmark"], row["fresh"], row["benchmark_digest"]) for row in scores]
 
 
 def outcome(of: Run, scores: Sequence[dict[str, Any]] = (score(),), **attempt: Any) -> dict[str, Any]:
@@ -49,6 +68,7 @@ def outcome(of: Run, scores: Sequence[dict[str, Any]] = (score(),), **attempt: A
             {"text": "neutral", "bits_per_byte": 1.5, "tokens": 100, "bytes": 300, "primary": True},
             {"text": "web", "bits_per_byte": 1.7, "tokens": 100, "bytes": 300, "primary": False},
         ],
+        "latency": LATENCY,
         "attempt": {
             "host": "here", "pid": 1, "device": "a CPU", "device_type": "cpu", "threads": 1, "launcher": "local", "compile": False,
             "versions": {"torch": "2"}, "started": 0.0, "ended": 60.0, **attempt,
@@ -58,8 +78,9 @@ def outcome(of: Run, scores: Sequence[dict[str, Any]] = (score(),), **attempt: A
 
 def answers(of: dict[str, Any], folder: Path) -> Path:
     """The folder answers/ behind an outcome: half of the items right."""
-    kinds = {True: "fresh", False: "public"}
     for row in of["scores"]:
+        if row.get("error") is not None:
+            continue
         columns = {
             "template": [f"t{i % 2}" for i in range(row["n"])],
             "correct": [i % 2 for i in range(row["n"])],
@@ -67,7 +88,8 @@ def answers(of: dict[str, Any], folder: Path) -> Path:
             "choice": [i % 4 for i in range(row["n"])],
             "logprob": [-0.5 * i for i in range(row["n"])],
         }
-        write_json(folder / "answers" / f"{row['benchmark']}.{row['register']}.{kinds[row['fresh']]}.json", columns)
+        name = score_file(row["benchmark"], row["register"], row["fresh"], row["benchmark_digest"])
+        write_json(folder / "answers" / name, columns)
     return folder / "answers"
 
 

@@ -83,6 +83,12 @@ def test_what_was_predicted_stands_beside_what_was(undisturbed: Path) -> None:
     assert max(actual for _, actual, _ in rows) == next(iter(known.values()))["job_bytes"]
 
 
+def test_what_generating_costs_is_measured_once_a_shape(undisturbed: Path) -> None:
+    _, rows = Store.read_only(undisturbed / "results.db").query("select ms_per_token, inference_memory_bytes, generate_batch from results")
+    assert len(rows) == 4 and all(value > 0 for row in rows for value in row)
+    assert len(list(undisturbed.glob("runs/latency/*.json"))) == 1
+
+
 def test_the_same_command_again_changes_nothing(undisturbed: Path) -> None:
     before = numbers(undisturbed)
     stamps = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*.safetensors")}
@@ -168,7 +174,7 @@ def test_stopped_and_killed_while_preparing_and_killed_while_scoring_twins(undis
         assert time.monotonic() - asked < 20, "what builds for it leaves too"
         assert not workers(tmp_path), "it was stopped before any job"
     driver = start("run", "tiny.yaml", cwd=tmp_path)
-    wait_for(lambda: any(tmp_path.glob("runs/*/scores/*.fresh.json")))
+    wait_for(lambda: any(tmp_path.glob("runs/*/scores/*.fresh.*.json")))
     for pid in workers(tmp_path):
         os.kill(pid, signal.SIGKILL)
     out, err = driver.communicate(timeout=300)

@@ -16,11 +16,13 @@ from ablate.evaluation import Examiner, scores_in, texts_in
 from ablate.model import build, ladder
 from ablate.scored import Text
 from ablate.study import spec
+from ablate.workspace import score_file
 
 GRAMMAR, NUMBERS = catalogue([spec.Benchmark(builtin="grammar"), spec.Benchmark(builtin="comparing_numbers")], fresh=False)[1:3]
 NEUTRAL = Text("neutral", spec.Source(builtin="neutral"), False)
 LONG = make("long", "g", "file", False, 0.5, [Item("So", (" no", " yes" * 20), 0, "t"), Item("So", (" no", " yes"), 0, "t")])
 KEY = "k" * 16
+NAME = score_file("long", "file", False, LONG.digest)
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +53,14 @@ def test_what_is_there_is_not_made_again_and_what_fails_fails_alone(
     for benchmark in (GRAMMAR, NUMBERS):
         row = done[benchmark.name]
         assert row["error"] is None and 0 <= row["score"] <= 1 and row["digest"] == scoring.score_digest(KEY, benchmark.digest)
-    assert not (tmp_path / "answers" / "long.file.public.json").exists()
+    assert not (tmp_path / "answers" / NAME).exists()
     assert [text["text"] for text in texts_in(tmp_path)] == ["neutral"]
     assert capfd.readouterr().err == "", "an error of ours is its sentence, no traceback"
 
     before = stamps(tmp_path)
     examiner(tokenizer, 128).examine(tmp_path, KEY, model, [GRAMMAR, LONG, NUMBERS], [NEUTRAL])
     after = stamps(tmp_path)
-    assert {name for name in after if after[name] != before.get(name)} == {"scores/long.file.public.json", "answers/long.file.public.json"}
+    assert {name for name in after if after[name] != before.get(name)} == {f"scores/{NAME}", f"answers/{NAME}"}
     assert {row["error"] for row in scores_in(tmp_path, KEY)} == {None}, "what failed was tried again"
 
 

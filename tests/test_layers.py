@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ablate"
-LAYERS = ["errors", "leave", "workspace", "study", "data", "model", "evals", "train", "store", "launch", "report", "top"]
+LAYERS = ["errors", "leave", "workspace", "study", "data", "model", "train", "evals", "store", "launch", "report", "top"]
 TOP = [
     "scored",
     "jobs",

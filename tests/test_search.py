@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from ablate.errors import StoreError
 from ablate.search import Trials
 from ablate.store.store import Store
-from tests.outcomes import filled, finish, run, score, study
+from tests.outcomes import asked, filled, finish, run, score, study
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_failed_run_fails_its_trial_and_a_retry_gets_a_new_one(tmp_path: Path,
 
 def test_runs_done_for_another_study_are_told_at_once(tmp_path: Path, store: Store) -> None:
     finish(store, run(), tmp_path, [score(), score("kinds", score=1.0)])
-    store.save_study(study("other"), "other.yaml", None, ["kinds"])
+    store.save_study(study("other"), "other.yaml", None, asked(score("kinds")))
     store.declare("other", [run(), run(seed=5)])
     trials = Trials(store, "other")
     trials.sync()

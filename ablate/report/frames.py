@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import polars as pl
+
+from ablate.store.record import MEAN_METRICS
 
 RUNS = {
     "run": pl.String,
@@ -40,7 +41,7 @@ ANSWERS = {
     "benchmark": pl.String,
     "register": pl.String,
     "cluster": pl.String,
-    "correct": pl.Int64,
+    "correct": pl.Float64,
     "n": pl.Int64,
 }
 CURVES = {"run": pl.String, "step": pl.Int64, "tokens": pl.Int64, "loss": pl.Float64}
@@ -57,6 +58,7 @@ ATTEMPTS = {
     "optimizer_version": pl.String,
     "versions": pl.String,
 }
+_COUNTED = f"metric IN ({', '.join(repr(name) for name in MEAN_METRICS)}) AND chance IS NOT NULL AND error IS NULL"
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,9 @@ class Frames:
     """One study as tables; the columns of each are the constants above.
 
     runs: a row a run of the study, whatever its status; factors is JSON with every factor's level. scores: fresh twins included.
-    Only the benchmarks that count in the study's mean score are in it. answers: n items of a cluster and how many of them are
-    answered right, fresh twins left out; a cluster is a template, or an item where a benchmark has only one template. curves: of each
-    size's largest budget. attempts: how each finished run was carried out; versions is JSON.
+    Only the scores that a mean score may be made of are in it (store/record.py), and none that failed. answers: n items of a cluster
+    and how many of them are answered right, fresh twins left out; a cluster is a template, or an item where a benchmark has only
+    one template. curves: of each size's largest budget. attempts: how each finished run was carried out; versions is JSON.
     """
 
     study: str
@@ -97,12 +99,11 @@ def read(store: Queryable, study: str) -> Frames:
     """The study as it stands now; works while another process writes. A study the store does not know gives empty frames."""
     here = f"run IN (SELECT run FROM results WHERE study = {_quoted(study)})"
     runs = _select(store, RUNS, f"FROM results WHERE study = {_quoted(study)} ORDER BY position, seed")
-    counted = _counted(store, study)
     return Frames(
         study,
         runs,
-        _select(store, SCORES, f"FROM scores WHERE study = {_quoted(study)}{counted} ORDER BY run, benchmark, register, fresh"),
-        _answers(store, study, counted),
+        _select(store, SCORES, f"FROM scores WHERE study = {_quoted(study)} AND {_COUNTED} ORDER BY run, benchmark, register, fresh"),
+        _answers(store, study),
         _select(store, CURVES, f"FROM curves WHERE run IN ({_longest(runs)}) ORDER BY run, step"),
         _select(store, TEXTS, f"FROM text_losses WHERE {here} ORDER BY run, text"),
         _select(store, USAGE, f"FROM source_usage WHERE {here} ORDER BY run, source"),
@@ -119,16 +120,9 @@ def _select(store: Queryable, schema: dict[str, Any], rest: str) -> pl.DataFrame
     return table(schema, rows)
 
 
-def _counted(store: Queryable, study: str) -> str:
-    """The condition that keeps the benchmarks of the study's mean score; empty where it has all."""
-    _, rows = store.query(f"SELECT benchmarks FROM study_specs WHERE study = {_quoted(study)}")
-    names = json.loads(rows[0][0]) if rows else []
-    return f" AND benchmark IN ({', '.join(_quoted(n) for n in names)})" if names else ""
-
-
-def _answers(store: Queryable, study: str, counted: str) -> pl.DataFrame:
+def _answers(store: Queryable, study: str) -> pl.DataFrame:
     """Added up in SQL, as a study of a thousand runs has millions of answers."""
-    whose = f"FROM scores JOIN item_answers USING (score_id) WHERE study = {_quoted(study)} AND NOT fresh{counted}"
+    whose = f"FROM scores JOIN item_answers USING (score_id) WHERE study = {_quoted(study)} AND NOT fresh AND {_COUNTED}"
     sums = "SELECT run, benchmark, register, {cluster}, SUM(correct), COUNT(*) {whose} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
     answers = table(ANSWERS, store.query(sums.format(cluster="template", whose=whose))[1])
     alone = answers.filter(pl.col("cluster").n_unique().over("benchmark") < 2)["benchmark"].unique().to_list()

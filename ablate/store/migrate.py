@@ -6,12 +6,12 @@ What a failed migration leaves behind: the file as it was, and the backup beside
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, func, insert, inspect, select, update
+from sqlalchemy import JSON, Connection, Engine, Table, TableClause, column, func, insert, inspect, select, update
 
 from ablate.errors import StoreError
 from ablate.store import tables, views
@@ -36,31 +36,69 @@ def m001_initial(connection: Connection) -> None:
 
 @migration
 def m002_predictions_and_attempts(connection: Connection) -> None:
-    columns = {
+    _add_columns(connection, {
         "runs": {"optimizer": "VARCHAR(16)", "predicted_seconds": "FLOAT", "predicted_memory_bytes": "BIGINT"},
         "attempts": {
             "optimizer_backend": "VARCHAR(40)", "optimizer_version": "VARCHAR(80)", "micro_batch": "INTEGER", "oom_halvings": "INTEGER",
             "pack": "INTEGER", "devices": "INTEGER", "activation_checkpointing": "BOOLEAN",
         },
-    }  # fmt: skip
-    for table, added in columns.items():
-        for name, kind in added.items():
-            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+    })  # fmt: skip
     recipe = tables.runs.c.recipe
     connection.execute(update(tables.runs).values(optimizer=recipe["train"]["optimizer"]["name"].as_string()))
 
 
 @migration
 def m003_overlap_and_data_cost(connection: Connection) -> None:
-    columns = {
+    _add_columns(connection, {
         "source_usage": {"shards": "VARCHAR(16)"},
         "benchmark_scores": {"benchmark_digest": "VARCHAR(16)", "n_clean": "INTEGER"},
         "study_runs": {"data_costs": "JSON", "data_gpu_hours": "FLOAT"},
-    }
-    for table, added in columns.items():
-        for name, kind in added.items():
-            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+    })  # fmt: skip
     tables.metadata.create_all(connection, [tables.overlaps, tables.item_overlaps])
+
+
+@migration
+def m004_benchmarks_and_baselines(connection: Connection) -> None:
+    """Scores may fail, answers may be written instead of chosen, and a benchmark is known by its items, not by its name."""
+    _add_columns(connection, {
+        "runs": {
+            "ms_per_token": "FLOAT", "ms_per_token_prompt": "FLOAT", "generate_tokens_per_s": "FLOAT", "generate_batch": "INTEGER",
+            "inference_memory_bytes": "BIGINT", "inference_precision": "VARCHAR(16)", "inference_device": "VARCHAR(120)",
+        },
+    })  # fmt: skip
+    _make_anew(connection, [tables.benchmark_scores, tables.item_answers])
+    added = [tables.study_benchmarks, tables.study_baselines, tables.baselines, tables.baseline_scores, tables.baseline_answers]
+    tables.metadata.create_all(connection, [*added, tables.reference_scores])
+    scores, cells = tables.benchmark_scores, tables.study_runs
+    scored = select(cells.c.study, scores.c.benchmark_digest, scores.c.benchmark, scores.c.fresh).join(scores, scores.c.run == cells.c.run)
+    for study, names in connection.execute(select(TableClause("study_specs", column("study"), column("benchmarks", JSON)))).all():
+        declared = scores.c.benchmark.in_(names), scores.c.benchmark_digest.is_not(None)
+        of_study = scored.where(cells.c.study == study, cells.c.active, *declared).distinct()
+        connection.execute(insert(tables.study_benchmarks).from_select(["study", "benchmark_digest", "benchmark", "fresh"], of_study))
+    connection.exec_driver_sql("ALTER TABLE study_specs DROP COLUMN benchmarks")
+
+
+def _add_columns(connection: Connection, columns: Mapping[str, Mapping[str, str]]) -> None:
+    """Table → column → type. Those that are there are passed over: a table that an earlier step made is as tables.py has it today."""
+    for table, added in columns.items():
+        there = {c["name"] for c in inspect(connection).get_columns(table)}
+        for name, kind in added.items():
+            if name not in there:
+                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+
+
+def _make_anew(connection: Connection, changed: Sequence[Table]) -> None:
+    """Tables as tables.py has them, with the rows they had: for what SQLite's ALTER TABLE cannot do. Those that refer to others
+    come after them, so that no reference ever dangles."""
+    shared = {t.name: [c["name"] for c in inspect(connection).get_columns(t.name) if c["name"] in t.c] for t in changed}
+    for table in reversed(changed):
+        connection.exec_driver_sql(f"CREATE TABLE {table.name}_before AS SELECT * FROM {table.name}")
+        connection.exec_driver_sql(f"DROP TABLE {table.name}")
+    tables.metadata.create_all(connection, changed)
+    for table in changed:
+        before = TableClause(f"{table.name}_before", *(column(name) for name in shared[table.name]))
+        connection.execute(insert(table).from_select(shared[table.name], select(before)))
+        connection.exec_driver_sql(f"DROP TABLE {table.name}_before")
 
 
 def upgrade(engine: Engine, migrations: Sequence[Migration] = MIGRATIONS) -> None:

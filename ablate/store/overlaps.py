@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Float, ScalarSelect, cast, delete, exists, func, insert, not_, select, update
 
+from ablate.store.record import MEAN_METRICS
 from ablate.store.tables import benchmark_scores, item_answers, item_overlaps, overlaps, source_usage, study_runs
 
 CLEAN_METHOD = "gpt3"
@@ -59,7 +60,8 @@ def refresh(connection: Connection, which: ColumnElement[bool]) -> None:
     right = select(func.avg(cast(item_answers.c.correct, Float))).where(clean).correlate(benchmark_scores).scalar_subquery()
     count = select(func.count()).select_from(item_answers).where(clean).correlate(benchmark_scores).scalar_subquery()
     connection.execute(update(benchmark_scores).where(which).values(score_clean=None, n_clean=None))
-    connection.execute(update(benchmark_scores).where(which, b.metric == "acc", _measured()).values(score_clean=right, n_clean=count))
+    measured = which, b.metric.in_(MEAN_METRICS), _measured()
+    connection.execute(update(benchmark_scores).where(*measured).values(score_clean=right, n_clean=count))
 
 
 def _clean() -> ColumnElement[bool]:

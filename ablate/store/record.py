@@ -5,35 +5,60 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ablate.errors import StoreError
-from ablate.workspace import read_json
+from ablate.workspace import read_json, score_file
 
-MEAN_SCORE_VERSION = 1
+MEAN_SCORE_VERSION = 2
 """Raise it when `mean_score` would give another number for the same scores."""
+MEAN_METRICS = ("acc", "exact_match", "pass@1")
+"""Metrics that are a share of items answered right, so that 0 is guessing and 1 is perfect once chance is taken off."""
 CURVE_POINTS = 200
+LATENCY = (
+    "ms_per_token", "ms_per_token_prompt", "generate_tokens_per_s", "generate_batch", "inference_memory_bytes", "inference_precision",
+    "inference_device",
+)  # fmt: skip
 
 Row = dict[str, Any]
 Answers = Mapping[str, Mapping[str, Sequence[Any]]]
-"""File name in a run's folder answers/ → its columns."""
+"""Digest of a score → the answers behind it, as columns."""
 
 
-def mean_score(scores: Iterable[Mapping[str, Any]], declared: Sequence[str] = ()) -> float | None:
-    """Mean over benchmarks of (score - chance) / (1 - chance); registers are pooled by items, fresh twins left out.
+class Asked(NamedTuple):
+    """A benchmark that a study asks its runs."""
 
-    `declared`: the benchmarks of the mean; empty: all that are in `scores`. None until every one is there, so that
-    a mean is never over fewer benchmarks than it says.
+    benchmark: str
+    fresh: bool
+    digest: str
+    """Hash of its items: a benchmark of one name may have others in another study."""
+
+
+def counts(score: Mapping[str, Any]) -> bool:
+    """Whether a score is one of those that a mean score is made of, or would be had it not failed.
+
+    Left out: a safety score and a judge's grade, which stand on other scales; what has no chance level, such as what lm-eval scores
+    itself; fresh twins, which ask the same once more. Of one that failed the metric may not be known.
     """
+    return not score["fresh"] and score["chance"] is not None and score["metric"] in (None, *MEAN_METRICS)
+
+
+def mean_score(scores: Iterable[Mapping[str, Any]], declared: Collection[str] = ()) -> float | None:
+    """Mean over benchmarks of (score - chance) / (1 - chance), of the scores that count (`counts`); registers are pooled by items.
+
+    `declared`: digests of the benchmarks that are asked, fresh twins aside; empty: all that are in `scores`. None until every one
+    is there, and where one of those that count has failed, so that a mean is never over fewer benchmarks than it says.
+    """
+    asked = [row for row in scores if not declared or row.get("benchmark_digest") in declared]
     by_name: dict[str, list[Mapping[str, Any]]] = {}
-    for row in scores:
-        if not row["fresh"] and (not declared or row["benchmark"] in declared):
-            by_name.setdefault(row["benchmark"], []).append(row)
-    if not by_name or not set(declared) <= set(by_name):
+    for row in filter(counts, asked):
+        by_name.setdefault(row["benchmark"], []).append(row)
+    failed = any(row.get("error") is not None for rows in by_name.values() for row in rows)
+    if not by_name or failed or not set(declared) <= {row.get("benchmark_digest") for row in asked}:
         return None
     corrected = []
     for _, rows in sorted(by_name.items()):
@@ -78,7 +103,28 @@ def outcome_row(outcome: Mapping[str, Any]) -> Row:
         "tokens_trained": train["tokens"],
         "train_flops": float(train["flops"]),
         "bits_per_byte": next((text["bits_per_byte"] for text in outcome["texts"] if text["primary"]), None),
+        **_latency(outcome),
     }
+
+
+def baseline_row(outcome: Mapping[str, Any]) -> Row:
+    """A row of `baselines` from the outcome in its folder."""
+    attempt = attempt_row(outcome.get("attempt") or {})
+    same = ("revision", "folder", "params_total", "params_non_embedding", "error")
+    return {
+        "baseline": outcome["baseline"],
+        "name": outcome["name"],
+        "status": outcome["status"],
+        **{name: outcome.get(name) for name in same},
+        **{name: attempt[name] for name in ("device", "device_type", "ended")},
+        **_latency(outcome),
+    }
+
+
+def _latency(outcome: Mapping[str, Any]) -> Row:
+    """What generating costs; NULL in outcomes of before it was measured."""
+    measured = outcome.get("latency") or {}
+    return {name: measured.get(name) for name in LATENCY}
 
 
 def attempt_row(attempt: Mapping[str, Any]) -> Row:
@@ -102,10 +148,14 @@ def usage_rows(outcome: Mapping[str, Any]) -> list[Row]:
     return [{"run": outcome["digest"], "shards": row.get("shards"), **{name: row[name] for name in same}} for row in outcome["usage"]]
 
 
-def score_row(digest: str, score: Mapping[str, Any]) -> Row:
-    same = ("benchmark", "register", "group", "metric", "score", "stderr", "acc_norm", "chance", "n", "mean_logprob", "digest")
-    known = {"fresh": bool(score["fresh"]), "benchmark_digest": score.get("benchmark_digest")}
-    return {"run": digest, **known, **{name: score[name] for name in same}}
+def score_row(score: Mapping[str, Any]) -> Row:
+    """The columns of a score that its row in an outcome fills. Of one that failed, little more than its error is known."""
+    same = (
+        "benchmark_digest", "metric", "score", "stderr", "acc_norm", "chance", "n", "mean_logprob", "bits_per_byte", "truncated", "shots",
+        "details", "error",
+    )  # fmt: skip
+    known = {name: score[name] for name in ("benchmark", "register", "group", "digest")}
+    return {**known, "fresh": bool(score["fresh"]), **{name: score.get(name) for name in same}}
 
 
 def data_gpu_hours(usage: Iterable[Mapping[str, Any]], costs: Mapping[str, float | None]) -> float | None:
@@ -120,19 +170,26 @@ def data_gpu_hours(usage: Iterable[Mapping[str, Any]], costs: Mapping[str, float
     return total
 
 
-def answers_name(score: Mapping[str, Any]) -> str:
-    """The file in a run's folder answers/ that holds the answers behind a score."""
-    return f"{score['benchmark']}.{score['register']}.{'fresh' if score['fresh'] else 'public'}.json"
-
-
-def read_answers(folder: Path) -> Answers:
-    """The answers of a run's folder."""
-    return {path.name: read_json(path) for path in sorted((folder / "answers").glob("*.json"))}
+def read_answers(folder: Path, scores: Iterable[Mapping[str, Any]]) -> Answers:
+    """The answers behind these scores of the run or the baseline in `folder`; ValueError where they are not there."""
+    found: dict[str, Mapping[str, Sequence[Any]]] = {}
+    for score in scores:
+        if score.get("error") is None:
+            called = score["benchmark"], score["register"], score["fresh"]
+            names = [score_file(*called, score.get("benchmark_digest")), score_file(*called, None)]
+            columns = next((c for name in names if (c := read_json(folder / "answers" / name)) is not None), None)
+            if columns is None:
+                raise ValueError(f"answers/{names[0]} is missing")
+            found[score["digest"]] = columns
+    return found
 
 
 def answer_rows(score_id: int, answers: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Rows of `item_answers`, in the order of its columns; ValueError where the lists differ in length."""
-    lists = [answers[name] for name in ("template", "correct", "correct_norm", "choice", "logprob")]
+    unknown = [None] * len(answers.get("template", ()))
+    names = ("template", "correct", "correct_norm", "choice", "logprob", "output")
+    lists = [unknown if answers.get(name) is None else answers[name] for name in names]
+    lists[-1] = [json.dumps(text) if isinstance(text, list | dict) else text for text in lists[-1]]
     return [(score_id, item, *values) for item, values in enumerate(zip(*lists, strict=True))]
 
 
@@ -173,7 +230,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def damaged(digest: str, error: Exception) -> StoreError:
-    """What is said of a run's folder whose files cannot be recorded."""
+def damaged(folder: str, error: Exception) -> StoreError:
+    """What is said of a folder whose files cannot be recorded."""
     what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    return StoreError(f"the outcome of run {digest} cannot be recorded ({what}); remove runs/{digest}/outcome.json and run the study again")
+    return StoreError(f"the outcome in {folder} cannot be recorded ({what}); remove {folder}/outcome.json and run the same command again")

@@ -18,6 +18,57 @@ def _run_key(**options: Any) -> Column[str]:
     return Column("run", String(16), ForeignKey("runs.run"), nullable=False, comment="digest of the run", **options)
 
 
+def _latency() -> list[Column[Any]]:
+    """What generating with a shape costs; ablate/evals/latency.py says how it is measured."""
+    return [
+        Column("ms_per_token", Float, comment="milliseconds from one token to the next, batch 1 without a prompt, with a key-value cache"),
+        Column("ms_per_token_prompt", Float, comment="milliseconds from a prompt of 512 tokens, or all it can read, to the next token"),
+        Column("generate_tokens_per_s", Float, comment="tokens a second of generate_batch texts written side by side"),
+        Column("generate_batch", Integer, comment="texts written side by side for generate_tokens_per_s"),
+        Column("inference_memory_bytes", BigInteger, comment="bytes of the weights and the most that generating took beside them"),
+        Column("inference_precision", String(16), comment="number format of the weights while that was measured"),
+        Column("inference_device", String(120), comment="model of the device that it was measured on"),
+    ]
+
+
+def _scores() -> list[Column[Any]]:
+    """What is known of a model's answers to one benchmark, whoever the model is."""
+    return [
+        Column("benchmark", String(60), nullable=False, comment="name of the benchmark"),
+        Column("register", String(16), nullable=False, comment="style its items are written in: textbook or page; published: by others"),
+        Column("fresh", Boolean, nullable=False, comment="whether this is the fresh twin: the same templates with new items"),
+        Column("group", String(60), nullable=False, comment="what it tests; a word of SQL, so write it in double quotes"),
+        Column("metric", String(60), comment="what score is: acc, exact_match, pass@1, safety, grade, or what lm-eval calls it"),
+        Column("score", Float, comment="the figure; NULL where error says why there is none"),
+        Column("stderr", Float, comment="its standard error over items: the larger of plain and clustered by template"),
+        Column("acc_norm", Float, comment="accuracy by log-likelihood a character of the choice; never in one figure with acc"),
+        Column("chance", Float, comment="score of blind guessing; NULL where that means nothing"),
+        Column("n", Integer, comment="items"),
+        Column("mean_logprob", Float, comment="mean log-probability of the right choice, nats"),
+        Column("bits_per_byte", Float, comment="bits a UTF-8 byte of the right choices, over all items"),
+        Column("truncated", Integer, comment="items whose context lost tokens at the left, being longer than the model reads"),
+        Column("shots", Integer, comment="solved examples before each item"),
+        Column("details", JSON(none_as_null=True), comment="further figures by name: mc2, f1, perplexity, unscaled_u ..."),
+        Column("error", Text, comment="why there is no score; NULL where there is one"),
+        Column("digest", String(64), nullable=False, comment="hash of the model, the items and the scorer"),
+        Column("benchmark_digest", String(16), comment="hash of the items: benchmarks of one name may differ in them"),
+    ]
+
+
+def _answers(scores: str) -> list[Column[Any]]:
+    """One item's answer, behind a score of the table `scores`."""
+    return [
+        Column("score_id", Integer, ForeignKey(f"{scores}.id"), primary_key=True, autoincrement=False, comment=f"{scores}.id"),
+        Column("item", Integer, primary_key=True, autoincrement=False, comment="place in the benchmark, from 0: one item for all models"),
+        Column("template", Text, nullable=False, comment="items of one template are alike; errors cluster by it"),
+        Column("correct", Float, comment="1 if the answer is right, else 0; of code, the share of samples that pass; NULL: none is right"),
+        Column("correct_norm", Integer, comment="the same of the choice of largest log-probability a character; NULL without choices"),
+        Column("choice", Integer, comment="the choice of largest log-probability, from 0; NULL without choices"),
+        Column("logprob", Float, comment="log-probability of the right choice, nats; NULL where the model wrote its answer"),
+        Column("output", Text, comment="what the model wrote (JSON where that is several texts); NULL where it chose"),
+    ]
+
+
 migrations = Table(
     "ablate_migrations",
     metadata,
@@ -34,8 +85,24 @@ study_specs = Table(
     Column("file", Text, nullable=False, comment="study file, as it was named on the command line"),
     Column("profile", String(60), comment="profile it was run with; NULL for none"),
     Column("spec", JSON, nullable=False, comment="the whole study as it was run, profile and overrides applied"),
-    Column("benchmarks", JSON, nullable=False, comment="names of the benchmarks in mean_score; empty: every one a run was scored on"),
     Column("saved", String(32), nullable=False, comment="when this version of the study was first run"),
+)
+
+study_benchmarks = Table(
+    "study_benchmarks",
+    metadata,
+    Column("study", String(60), ForeignKey("study_specs.study"), primary_key=True, comment="name of the study"),
+    Column("benchmark_digest", String(16), primary_key=True, comment="hash of the items"),
+    Column("benchmark", String(60), nullable=False, comment="name of the benchmark"),
+    Column("fresh", Boolean, nullable=False, comment="whether this is the fresh twin"),
+)
+
+study_baselines = Table(
+    "study_baselines",
+    metadata,
+    Column("study", String(60), ForeignKey("study_specs.study"), primary_key=True, comment="name of the study"),
+    Column("baseline", String(16), primary_key=True, comment="digest of the baseline; it is in baselines once it is scored"),
+    Column("position", Integer, nullable=False, comment="place in the list of the study, from 0"),
 )
 
 runs = Table(
@@ -73,6 +140,7 @@ runs = Table(
     Column("optimizer", String(16), comment="name of the optimiser in the recipe"),
     Column("predicted_seconds", Float, comment="train_seconds as predicted before the run started; NULL where nothing was known"),
     Column("predicted_memory_bytes", BigInteger, comment="peak_memory_bytes as predicted before the run started"),
+    *_latency(),
 )
 
 study_runs = Table(
@@ -137,39 +205,63 @@ benchmark_scores = Table(
     metadata,
     Column("id", Integer, primary_key=True, comment="number of the score; item_answers refer to it"),
     _run_key(),
-    Column("benchmark", String(60), nullable=False, comment="name of the benchmark"),
-    Column("register", String(16), nullable=False, comment="style its items are written in: textbook, page, or file"),
-    Column("fresh", Boolean, nullable=False, comment="whether this is the fresh twin: the same templates with new items"),
-    Column("group", String(60), nullable=False, comment="what it tests; a word of SQL, so write it in double quotes"),
-    Column("metric", String(16), nullable=False, comment="what score is: acc, the share of items answered right by log-likelihood"),
-    Column("score", Float, nullable=False, comment="the figure"),
-    Column("stderr", Float, nullable=False, comment="its standard error over items: the larger of plain and clustered by template"),
-    Column("acc_norm", Float, comment="accuracy by log-likelihood a byte of the choice; never in one figure with acc"),
-    Column("chance", Float, nullable=False, comment="score of blind guessing"),
-    Column("n", Integer, nullable=False, comment="items"),
-    Column("mean_logprob", Float, comment="mean log-probability of the right choice, nats"),
+    *_scores(),
     Column(
         "score_clean",
         Float,
         comment="score on the items that gpt3's rule finds in no source the run read; NULL until measured, or with no such item",
     ),
-    Column("digest", String(64), nullable=False, comment="hash of run, items and scorer"),
-    Column("benchmark_digest", String(16), comment="hash of the items"),
     Column("n_clean", Integer, comment="items behind score_clean; NULL until measured"),
-    UniqueConstraint("run", "benchmark", "register", "fresh"),
+    UniqueConstraint("run", "digest"),
 )
 
-item_answers = Table(
-    "item_answers",
+item_answers = Table("item_answers", metadata, *_answers("benchmark_scores"), sqlite_with_rowid=False)
+
+baselines = Table(
+    "baselines",
     metadata,
-    Column("score_id", Integer, ForeignKey("benchmark_scores.id"), primary_key=True, autoincrement=False, comment="benchmark_scores.id"),
-    Column("item", Integer, primary_key=True, autoincrement=False, comment="place in the benchmark, from 0: the same item for every run"),
-    Column("template", Text, nullable=False, comment="items of one template are alike; errors cluster by it"),
-    Column("correct", Integer, nullable=False, comment="1 if the choice of largest log-probability is right, else 0"),
-    Column("correct_norm", Integer, nullable=False, comment="the same by log-probability a byte"),
-    Column("choice", Integer, nullable=False, comment="the choice of largest log-probability, from 0"),
-    Column("logprob", Float, nullable=False, comment="log-probability of the right choice, nats"),
-    sqlite_with_rowid=False,
+    Column("baseline", String(16), primary_key=True, comment="digest of the model; also the folder baselines/<digest>"),
+    Column("name", Text, nullable=False, comment="as it was asked for: an id of the Hugging Face hub, or a folder"),
+    Column("revision", String(80), comment="commit of the hub; NULL for a folder"),
+    Column("folder", Text, comment="where its files were read"),
+    Column("params_total", BigInteger, comment="all parameters, embeddings included"),
+    Column("params_non_embedding", BigInteger, comment="non-embedding parameters"),
+    Column("status", String(16), nullable=False, comment="done or failed"),
+    Column("error", Text, comment="why it failed; NULL unless status is failed"),
+    Column("outcome", String(64), comment="hash of what was last recorded, so that recording it again changes nothing"),
+    Column("device", String(120), comment="model of the device that scored it"),
+    Column("device_type", String(16), comment="cuda or cpu; NULL where not recorded"),
+    Column("ended", String(32), comment="when it was scored"),
+    *_latency(),
+)
+
+baseline_scores = Table(
+    "baseline_scores",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="number of the score; baseline_answers refer to it"),
+    Column("baseline", String(16), ForeignKey("baselines.baseline"), nullable=False, comment="digest of the baseline"),
+    *_scores(),
+    UniqueConstraint("baseline", "digest"),
+)
+
+baseline_answers = Table("baseline_answers", metadata, *_answers("baseline_scores"), sqlite_with_rowid=False)
+
+reference_scores = Table(
+    "reference_scores",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="number of the row in the file that ships with ablate, from 1"),
+    Column("system", Text, nullable=False, comment="name of the published system"),
+    Column("params", Float, comment="its parameters, as published"),
+    Column("tokens", Float, comment="tokens it was trained on, as published"),
+    Column("tokens_note", Text, comment="what is to be said of tokens"),
+    Column("benchmark", String(60), nullable=False, comment="name of the benchmark"),
+    Column("metric", String(60), nullable=False, comment="what value is: acc, acc_norm, pass@1 ...; never one for the other in a figure"),
+    Column("value", Float, nullable=False, comment="the figure, as published"),
+    Column("bound", String(1), comment="< or > where the figure is a bound; else empty"),
+    Column("unit", Text, comment="unit of value"),
+    Column("setting", Text, comment="how it was measured: shots, harness, prompt"),
+    Column("source", Text, comment="where it was published"),
+    Column("status", String(16), nullable=False, comment="found (read at the source) or recalled (not checked; hidden unless asked for)"),
 )
 
 text_losses = Table(
@@ -203,7 +295,7 @@ overlaps = Table(
     Column("benchmark_digest", String(16), primary_key=True, comment="hash of the benchmark's items"),
     Column("method", String(16), primary_key=True, comment="gpt3, palm, gpt4, or llama2_L for spans longer than L tokens"),
     Column("benchmark", String(60), nullable=False, comment="name of the benchmark"),
-    Column("register", String(16), nullable=False, comment="style its items are written in: textbook, page, or file"),
+    Column("register", String(16), nullable=False, comment="style its items are written in: textbook or page; published: by others"),
     Column("fresh", Boolean, nullable=False, comment="whether this is the fresh twin"),
     Column("items", Integer, nullable=False, comment="items of the benchmark"),
     Column("contaminated", Integer, nullable=False, comment="items that the method calls contaminated"),

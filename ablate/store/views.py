@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, column, func, inspect, literal_column, select, table
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, column, func, inspect, literal_column, select, table, true
 
-from ablate.store.tables import benchmark_scores, study_runs, study_specs
+from ablate.store.tables import benchmark_scores, study_benchmarks, study_runs, study_specs
 
-FIXED = ("results", "clean_scores", "scores")
+FIXED = ("results", "clean_scores", "scores", "baseline_results")
 
 
 def create(connection: Connection) -> None:
@@ -83,31 +83,34 @@ def _level(name: str, values: Sequence[Any]) -> ColumnElement[Any]:
 
 
 def _benchmarks(connection: Connection, study: str, taken: set[str]) -> Iterable[ColumnElement[Any]]:
-    """<benchmark> pooled over its registers by items, <benchmark>_<register> apart, <benchmark>_fresh for its twin."""
-    b = benchmark_scores
+    """<benchmark> pooled over its registers by items, <benchmark>_<register> apart, <benchmark>_fresh for its twin. Of the items that
+    the study asks: by the same name another study may have had the run scored on others."""
+    b, asked = benchmark_scores.c, study_benchmarks.c
+    declared = connection.execute(select(asked.benchmark, asked.benchmark_digest).where(asked.study == study)).all()
+    digests = sorted(row.benchmark_digest for row in declared)
+    of_study = b.run.in_(select(study_runs.c.run).where(study_runs.c.study == study, study_runs.c.active))
     rows = connection.execute(
-        select(b.c.benchmark, b.c.register, b.c.fresh)
-        .where(b.c.run.in_(select(study_runs.c.run).where(study_runs.c.study == study, study_runs.c.active)))
+        select(b.benchmark, b.register, b.fresh)
+        .where(of_study, b.benchmark_digest.in_(digests) if digests else true())
         .distinct()
-        .order_by(b.c.benchmark, b.c.register.desc())
+        .order_by(b.benchmark, b.register.desc())
     ).all()
-    declared = connection.scalar(select(study_specs.c.benchmarks).where(study_specs.c.study == study)) or []
-    for name in sorted({*declared, *(row.benchmark for row in rows)}):
+    for name in sorted({row.benchmark for row in (*declared, *rows)}):
+        own = sorted(row.benchmark_digest for row in declared if row.benchmark == name)
+        mine = and_(b.benchmark == name, b.benchmark_digest.in_(own) if own else true())
         registers = [row.register for row in rows if row.benchmark == name and not row.fresh]
-        parts = {name: _not_fresh(name)}
-        parts |= {f"{name}_{register}": _not_fresh(name) & (b.c.register == register) for register in registers if len(registers) > 1}
+        parts = {name: mine & ~b.fresh}
+        parts |= {f"{name}_{register}": mine & ~b.fresh & (b.register == register) for register in registers if len(registers) > 1}
         if any(row.fresh for row in rows if row.benchmark == name):
-            parts[f"{name}_fresh"] = (b.c.benchmark == name) & b.c.fresh
+            parts[f"{name}_fresh"] = mine & b.fresh
         for label, which in parts.items():
             unique = f"{label}_score" if label.lower() in taken else label
             taken.add(unique.lower())
             yield _pooled(which).label(unique)
 
 
-def _not_fresh(benchmark: str) -> ColumnElement[bool]:
-    return (benchmark_scores.c.benchmark == benchmark) & ~benchmark_scores.c.fresh
-
-
 def _pooled(which: ColumnElement[bool]) -> ColumnElement[Any]:
+    """NULL where one of the scores failed."""
     b = benchmark_scores.c
-    return select(func.sum(b.score * b.n) / func.sum(b.n)).where(b.run == literal_column("results.run"), which).scalar_subquery()
+    pooled = case((func.count() == func.count(b.score), func.sum(b.score * b.n) / func.sum(b.n)))
+    return select(pooled).where(b.run == literal_column("results.run"), which).scalar_subquery()

@@ -31,6 +31,13 @@ SELECT
     r.mfu,
     r.peak_memory_bytes,
     r.predicted_memory_bytes,
+    r.ms_per_token,
+    r.ms_per_token_prompt,
+    r.generate_tokens_per_s,
+    r.generate_batch,
+    r.inference_memory_bytes,
+    r.inference_precision,
+    r.inference_device,
     r.optimizer,
     r.final_loss,
     r.bits_per_byte,
@@ -45,7 +52,7 @@ FROM study_runs sr
 JOIN runs r ON r.run = sr.run
 WHERE sr.active;
 
--- One row a run and benchmark, register and twin.
+-- One row a run and benchmark, register and twin, of the benchmarks that the study asks.
 CREATE VIEW scores AS
 SELECT
     sr.study,
@@ -61,12 +68,58 @@ SELECT
     b.n,
     b.acc_norm,
     b.mean_logprob,
+    b.bits_per_byte,
+    b.truncated,
+    b.shots,
+    b.details,
+    b.error,
     b.score_clean,
     b.n_clean,
-    CASE WHEN b.score - 1.96 * b.stderr <= b.chance THEN 1 ELSE 0 END AS at_chance,
+    CASE WHEN b.score - 1.96 * b.stderr <= b.chance THEN 1 WHEN b.score - 1.96 * b.stderr > b.chance THEN 0 END AS at_chance,
+    b.benchmark_digest,
     b.id AS score_id
 FROM (SELECT DISTINCT study, run FROM study_runs WHERE active) sr
-JOIN benchmark_scores b ON b.run = sr.run;
+JOIN benchmark_scores b ON b.run = sr.run
+WHERE NOT EXISTS (SELECT 1 FROM study_benchmarks d WHERE d.study = sr.study)
+   OR EXISTS (SELECT 1 FROM study_benchmarks d WHERE d.study = sr.study AND d.benchmark_digest = b.benchmark_digest);
+
+-- One row a baseline and benchmark, register and twin, whichever study asked for it.
+CREATE VIEW baseline_results AS
+SELECT
+    m.baseline,
+    m.name,
+    m.revision,
+    m.params_non_embedding,
+    m.params_total,
+    m.device,
+    m.ms_per_token,
+    m.ms_per_token_prompt,
+    m.generate_tokens_per_s,
+    m.generate_batch,
+    m.inference_memory_bytes,
+    m.inference_precision,
+    m.inference_device,
+    b.benchmark,
+    b.register,
+    b.fresh,
+    b."group",
+    b.metric,
+    b.score,
+    b.stderr,
+    b.chance,
+    b.n,
+    b.acc_norm,
+    b.mean_logprob,
+    b.bits_per_byte,
+    b.truncated,
+    b.shots,
+    b.details,
+    b.error,
+    CASE WHEN b.score - 1.96 * b.stderr <= b.chance THEN 1 WHEN b.score - 1.96 * b.stderr > b.chance THEN 0 END AS at_chance,
+    b.benchmark_digest,
+    b.id AS score_id
+FROM baselines m
+JOIN baseline_scores b ON b.baseline = m.baseline;
 
 -- One row a run, benchmark, register, twin and overlap method: the score on all items and on those that no source of the run holds.
 CREATE VIEW clean_scores AS
@@ -92,5 +145,5 @@ JOIN item_answers a ON a.score_id = s.score_id
 LEFT JOIN (SELECT DISTINCT u.run, o.benchmark_digest, o.method, o.item FROM source_usage u JOIN item_overlaps o ON o.shards = u.shards
            WHERE u.tokens > 0 AND o.contaminated) c
     ON c.run = s.run AND c.benchmark_digest = b.benchmark_digest AND c.method = m.method AND c.item = a.item
-WHERE s.metric = 'acc'
+WHERE s.metric IN ('acc', 'exact_match', 'pass@1')
 GROUP BY s.study, s.run, s.benchmark, s.register, s.fresh, m.method, s.score, s.n;

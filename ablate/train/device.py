@@ -83,6 +83,13 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def held_memory(device: torch.device) -> int:
+    """Bytes held now: by torch on the GPU, or by this process on the CPU (0 where the system does not say)."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    return int((_first("/proc/self/status", "VmRSS") or "0").split()[0]) * 1024
+
+
 def _first(table: str, key: str) -> str:
     """The first entry of that name in one of Linux's tables; nothing on other systems."""
     try:

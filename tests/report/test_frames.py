@@ -8,7 +8,7 @@ from pathlib import Path
 from ablate.report import claims, frames, sentences
 from ablate.report.frames import ANSWERS, ATTEMPTS, CURVES, RUNS, SCORES, TEXTS, USAGE
 from ablate.store.store import Store
-from tests.outcomes import filled, finish, run, score, study
+from tests.outcomes import asked, filled, finish, run, score, study
 
 RESULTS = "results.db"
 
@@ -44,7 +44,7 @@ def test_only_the_benchmarks_of_the_mean_score_count(tmp_path: Path) -> None:
     with filled(tmp_path, [run()]) as store:
         finish(store, run(), tmp_path, [score(), score("other")])
         assert set(read(tmp_path).scores["benchmark"]) == {"sums", "other"}
-        store.save_study(study(), "quality.yaml", None, ["sums"])
+        store.save_study(study(), "quality.yaml", None, asked(score()))
     found = read(tmp_path)
     assert set(found.scores["benchmark"]) == set(found.answers["benchmark"]) == {"sums"}
 

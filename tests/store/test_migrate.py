@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,61 @@ def test_a_file_of_the_first_release_becomes_one_of_today(tmp_path: Path, old: P
         assert store.query("select job, optimizer_backend, pack from attempts")[1] == [("job1", None, None)]
         finish(store, run(seed=1), tmp_path)
     assert columns(first / "results.db") == columns(old)
-    since = {"overlaps", "item_overlaps", "clean_scores"}
+    models = {"baselines", "baseline_scores", "baseline_answers", "baseline_results", "reference_scores"}
+    since = {"overlaps", "item_overlaps", "clean_scores", "study_benchmarks", "study_baselines", *models}
     assert columns(first / "results.db.version1").keys() == columns(old).keys() - since
+
+
+def rows_of(path: Path, tables: dict[str, list[str]]) -> dict[str, list[tuple[object, ...]]]:
+    """table → its rows, of these columns."""
+    db = sqlite3.connect(path)
+    try:
+        quoted = {name: ", ".join(f'"{column}"' for column in wanted) for name, wanted in tables.items()}
+        return {name: db.execute(f"select {wanted} from {name} order by 1, 2").fetchall() for name, wanted in quoted.items()}
+    finally:
+        db.close()
+
+
+def test_a_file_of_version_3_keeps_its_rows(tmp_path: Path, old: Path) -> None:
+    third = tmp_path / "third" / "results.db"
+    third.parent.mkdir()
+    db = sqlite3.connect(third)
+    db.executescript(Path(__file__).with_name("version3.sql").read_text())
+    db.close()
+    Store.open(third).close()
+    backup = third.with_name("results.db.version3")
+    then, now = columns(backup), columns(third)
+    assert {name: now[name] for name in now if not name.startswith("results_")} == {
+        name: shown for name, shown in columns(old).items() if not name.startswith("results_")
+    }
+    views = ("results", "scores", "clean_scores", "ablate_migrations")
+    tables = {name: [c for c, _ in then[name] if c in dict(now[name])] for name in then if not name.startswith(views)}
+    kept = rows_of(backup, tables)
+    assert rows_of(third, tables) == kept
+    assert all(kept[name] for name in ("benchmark_scores", "item_answers", "overlaps", "study_specs", "attempts", "curves"))
+    shown = {"results_quality": ["run", "sums", "sums_fresh"], "results_other": ["run", "sums", "kinds"]}
+    shown["clean_scores"] = ["run", "score_clean"]
+    assert rows_of(third, shown) == rows_of(backup, shown)
+    assert rows_of(third, {"study_benchmarks": ["study", "benchmark", "fresh"]})["study_benchmarks"] == [
+        ("quality", "sums", 0),
+        ("quality", "sums", 1),
+    ]
+
+
+def test_a_table_made_anew_has_its_constraints(tmp_path: Path, old: Path) -> None:
+    third = tmp_path / "third.db"
+    db = sqlite3.connect(third)
+    db.executescript(Path(__file__).with_name("version3.sql").read_text())
+    db.close()
+    Store.open(third).close()
+    with closing(sqlite3.connect(third)) as db, closing(sqlite3.connect(old)) as new:
+        made = "select name, sql from sqlite_master where tbl_name in ('benchmark_scores', 'item_answers') order by name"
+        assert db.execute(made).fetchall() == new.execute(made).fetchall()
+        assert db.execute("pragma foreign_key_check").fetchall() == []
+        assert not db.execute("select name from sqlite_master where name like '%before%'").fetchall()
+        db.execute("update benchmark_scores set score = null, stderr = null, chance = null where id = 1")
+        with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+            db.execute("update benchmark_scores set digest = 'the same'")
 
 
 def test_what_was_predicted_and_chosen_is_recorded(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from ablate.errors import DiskFullError, StoreError
 from ablate.store import engine
+from ablate.store.record import mean_score
 from ablate.store.store import Store
-from tests.outcomes import answers, filled, finish, metrics, outcome, run, score, study
+from tests.outcomes import LATENCY, answers, asked, failed, filled, finish, metrics, outcome, run, score, study
 
 
 def rows(folder: Path, sql: str) -> list[dict[str, Any]]:
@@ -42,8 +43,8 @@ def test_results_say_what_the_outcome_said(tmp_path: Path) -> None:
         "spent_device_hours": 1.0, "score_hours": 0.1, "lost_hours": 0.01, "data_gpu_hours": None, "predicted_device_hours": None,
         "hours_basis": "shared", "device": "a CPU", "mfu": None, "peak_memory_bytes": 10**9, "predicted_memory_bytes": None,
         "optimizer": None,
-        "final_loss": 3.25, "bits_per_byte": 1.5, "mean_score": (0.5 - 0.25) / 0.75, "mean_score_version": 1, "status": "done",
-        "error": None, "started": "1970-01-01T00:00:00+00:00", "ended": "1970-01-01T00:01:00+00:00", "position": 0,
+        "final_loss": 3.25, "bits_per_byte": 1.5, "mean_score": (0.5 - 0.25) / 0.75, "mean_score_version": 2, "status": "done",
+        "error": None, "started": "1970-01-01T00:00:00+00:00", "ended": "1970-01-01T00:01:00+00:00", "position": 0, **LATENCY,
     }  # fmt: skip
     assert json.loads(row["factors"]) == {"params": 1000, "tokens": 20_000, "synthetic_ratio": 0.25}
     items = rows(tmp_path, "select item, template, correct, choice, logprob from item_answers where item < 2 order by item")
@@ -81,7 +82,7 @@ def test_recording_twice_is_recording_once(tmp_path: Path) -> None:
 def test_a_run_of_two_studies_is_one_run(tmp_path: Path) -> None:
     with filled(tmp_path, [run(), run(seed=1)]) as store:
         finish(store, run(), tmp_path, [score("sums", score=1.0), score("kinds", score=0.25)])
-        store.save_study(study("other"), "other.yaml", "gpu", ["sums"])
+        store.save_study(study("other"), "other.yaml", "gpu", asked(score("sums")))
         store.declare("other", [run()])
         assert store.done("other") == {run().digest}
         assert sorted(store.studies()) == ["other", "quality"]
@@ -91,14 +92,76 @@ def test_a_run_of_two_studies_is_one_run(tmp_path: Path) -> None:
 
 
 def test_mean_score_waits_for_every_declared_benchmark(tmp_path: Path) -> None:
+    registers = [score("kinds", "textbook", 1.0, n=10), score("kinds", "page", 0.25, n=30)]
     with filled(tmp_path, [run()]) as store:
-        store.save_study(study(), "quality.yaml", None, ["sums", "kinds"])
-        finish(store, run(), tmp_path, [score("sums"), score("kinds", fresh=True)])
+        store.save_study(study(), "quality.yaml", None, asked(score("sums"), *registers))
+        finish(store, run(), tmp_path, [score("sums"), registers[0], score("kinds", fresh=True)])
         assert store.status("quality")[0]["mean_score"] is None
-        registers = [score("kinds", "textbook", 1.0, n=10), score("kinds", "page", 0.25, n=30), score("extra", score=0.0)]
-        finish(store, run(), tmp_path, [score("sums", score=0.25), *registers])
+        finish(store, run(), tmp_path, [score("sums", score=0.25), *registers, score("extra", score=0.0)])
         pooled = (1.0 * 10 + 0.25 * 30) / 40
         assert store.status("quality")[0]["mean_score"] == pytest.approx(((pooled - 0.25) / 0.75 + 0) / 2)
+
+
+@pytest.mark.parametrize(("change", "mean"), [
+    ({}, 0.5), ({"metric": "pass@1", "chance": 0.0}, 0.625), ({"metric": "exact_match", "chance": 0.0}, 0.625),
+    ({"metric": "safety", "chance": None}, 1.0), ({"metric": "grade", "chance": None}, 1.0), ({"chance": None}, 1.0),
+])  # fmt: skip
+def test_mean_score_is_over_shares_of_right_answers(change: dict[str, Any], mean: float) -> None:
+    assert mean_score([score(score=1.0), {**score("other", score=0.25), **change}]) == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(("chance", "mean"), [(0.25, None), (None, 1 / 3)])
+def test_a_failed_benchmark_leaves_no_mean_of_fewer(tmp_path: Path, chance: float | None, mean: float | None) -> None:
+    with filled(tmp_path, [run()]) as store:
+        finish(store, run(), tmp_path, [score(), failed("other", chance)])
+        assert store.status("quality")[0]["mean_score"] == (None if mean is None else pytest.approx(mean))
+    shown = rows(tmp_path, "select benchmark, score, at_chance, error from scores order by benchmark")
+    assert [tuple(row.values()) for row in shown] == [("other", None, None, "no items"), ("sums", 0.5, 0, None)]
+    assert rows(tmp_path, "select sums, other from results_quality") == [{"sums": 0.5, "other": None}]
+
+
+def test_two_studies_may_ask_other_items_by_one_name(tmp_path: Path) -> None:
+    whole, part = score(score=1.0, n=8), {**score(score=0.25, n=4), "benchmark_digest": "b" * 16, "digest": "c" * 16}
+    with filled(tmp_path, [run()]) as store:
+        store.save_study(study(), "quality.yaml", None, asked(whole))
+        store.save_study(study("other"), "other.yaml", None, asked(part))
+        store.declare("other", [run()])
+        finish(store, run(), tmp_path, [whole, part])
+    means = rows(tmp_path, "select study, mean_score from results order by study")
+    assert means == [{"study": "other", "mean_score": 0.0}, {"study": "quality", "mean_score": 1.0}]
+    assert rows(tmp_path, "select study, score, n from scores order by study") == [
+        {"study": "other", "score": 0.25, "n": 4},
+        {"study": "quality", "score": 1.0, "n": 8},
+    ]
+    assert rows(tmp_path, "select q.sums as q, o.sums as o from results_quality q, results_other o") == [{"q": 1.0, "o": 0.25}]
+    assert rows(tmp_path, "select count(*) as n from item_answers") == [{"n": 12}]
+
+
+def test_an_answer_may_be_written_instead_of_chosen(tmp_path: Path) -> None:
+    code = {**score("code", score=0.375, n=2), "metric": "pass@1", "chance": 0.0, "acc_norm": None, "details": {"pass@10": 0.5}}
+    done = outcome(run(), [code])
+    (path,) = answers(done, tmp_path).iterdir()
+    written = {"template": ["a", "b"], "correct": [0.75, 0.0], "choice": None, "output": ["def f(): ...", ["x", "y"]]}
+    path.write_text(json.dumps(written))
+    with filled(tmp_path, [run()]) as store:
+        store.record(done, tmp_path)
+        assert store.status("quality")[0]["mean_score"] == 0.375
+    found = rows(tmp_path, "select correct, correct_norm, choice, logprob, output from item_answers order by item")
+    assert [tuple(row.values()) for row in found] == [(0.75, None, None, None, "def f(): ..."), (0.0, None, None, None, '["x", "y"]')]
+    assert rows(tmp_path, "select details, acc_norm from scores") == [{"details": '{"pass@10": 0.5}', "acc_norm": None}]
+
+
+def test_an_outcome_of_an_earlier_version_is_recorded(tmp_path: Path) -> None:
+    old = score()
+    for name in ("benchmark_digest", "bits_per_byte", "truncated", "shots", "details"):
+        del old[name]
+    done = {name: value for name, value in outcome(run(), [old]).items() if name != "latency"}
+    (path,) = answers(outcome(run()), tmp_path).iterdir()
+    path.rename(path.with_name("sums.textbook.public.json"))
+    with filled(tmp_path, [run()]) as store:
+        store.record(done, tmp_path)
+    assert rows(tmp_path, "select sums, ms_per_token from results_quality") == [{"sums": 0.5, "ms_per_token": None}]
+    assert rows(tmp_path, "select count(*) as n from item_answers") == [{"n": 4}]
 
 
 def test_the_view_of_a_study_has_its_factors_and_benchmarks(tmp_path: Path) -> None:
