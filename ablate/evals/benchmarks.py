@@ -11,6 +11,7 @@ from ablate.errors import DataError, StudyError
 from ablate.evals import embedded, prompts
 from ablate.evals.catalogue import entry
 from ablate.evals.items import Benchmark, Item, Kind, Prompt
+from ablate.evals.judge import judge_of
 from ablate.study import spec
 from ablate.study.grid import digest
 
@@ -48,11 +49,8 @@ def refuse_unready(evaluate: spec.Evaluate) -> None:
                 f"evaluate.benchmarks: {task} runs what the model writes; allow that with evaluate.allow_code_execution: true "
                 "(it runs in a sandbox without a network), or leave the task out"
             )
-        if kind == "story" and evaluate.judge is None:
-            raise StudyError(
-                f"evaluate.benchmarks: {task} needs a judge; write evaluate.judge: {{url: http://HOST:PORT/v1, model: NAME}}, "
-                "or leave the task out"
-            )
+        if kind == "story":
+            judge_of(task, evaluate.judge)
 
 
 def make(

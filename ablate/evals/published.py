@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -126,6 +127,18 @@ def _toxigen(row: Row, file: str) -> Iterable[Row]:
     return [{**row, "hateful": int(row["toxicity_ai"] + row["toxicity_human"] > _HATEFUL)}]
 
 
+def _toxigen_safety(row: Row, file: str) -> Iterable[Row]:
+    """What is divided by, and who is compared, must be what it is taken for."""
+    label, toxicity, groups = row["label"], row["toxicity_score"], row["target_groups"]
+    if label not in ("hate", "neutral"):
+        raise ValueError(f"label is {label!r}, neither hate nor neutral")
+    if isinstance(toxicity, bool) or not isinstance(toxicity, (int, float)) or not 0 < toxicity < math.inf:
+        raise ValueError(f"toxicity_score is {toxicity!r}, not a number above 0")
+    if not isinstance(groups, list) or not groups or not all(isinstance(name, str) for name in groups):
+        raise ValueError(f"target_groups is {groups!r}, not a list of names")
+    return [row]
+
+
 def _squad(row: Row, file: str) -> Iterable[Row]:
     """The original release is one object: articles, in them paragraphs, in them questions; the hub's is a row a question."""
     if "data" not in row:
@@ -155,5 +168,6 @@ _FUNCTIONS: dict[str, Callable[[Row, str], Iterable[Row]]] = {
     "pairs": _pairs,
     "truthfulqa": _truthfulqa,
     "toxigen": _toxigen,
+    "toxigen_safety": _toxigen_safety,
     "squad": _squad,
 }

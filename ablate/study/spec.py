@@ -7,6 +7,7 @@ Nothing here repairs a value: what cannot be run as written is refused.
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -111,12 +112,17 @@ class Judge(Block):
 
     url: str = Field(description="where the API begins, e.g. http://localhost:8000/v1")
     model: str = Field(min_length=1, description="the model that is asked to grade")
-    api_key_env: str = Field("OPENAI_API_KEY", min_length=1, description="environment variable that holds the key, where one is needed")
+    api_key_env: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="environment variable that holds the key, where one is needed"
+    )
 
     @model_validator(mode="after")
     def _a_url(self) -> Judge:
-        if not self.url.startswith(("http://", "https://")):
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"url: {self.url!r} is not a URL; write http://HOST:PORT/v1")
+        if parts.username is not None:
+            raise ValueError("url: holds a name or a password and would be stored; put the key into a variable and name it in api_key_env:")
         return self
 
 

@@ -242,6 +242,11 @@ def test_labels_beside_the_rows(tmp_path: Path) -> None:
 GOOD = json.dumps({"sentence_good": "It is.", "sentence_bad": "It are.", "UID": "agree"})
 
 
+def sentence(**wrong: object) -> bytes:
+    """A row of SafeNLP's file with something wrong."""
+    return json.dumps({"text": "x", "label": "hate", "toxicity_score": 4.0, "target_groups": ["a"], **wrong}).encode()
+
+
 @pytest.mark.parametrize(
     ("task", "line", "why"),
     [
@@ -258,6 +263,9 @@ GOOD = json.dumps({"sentence_good": "It is.", "sentence_bad": "It are.", "UID": 
         ("winogrande", b'{"sentence": "a _ b", "option1": "a", "option2": "b", "answer": ""}', "is this a split without answers"),
         ("winogrande", b'{"option1": "a"}', "there is no column 'sentence'"),
         ("mmlu", b'{"question": "Q", "subject": "law", "choices": ["a", "b", "c", "d"], "answer": 4}', "said to be 4, and there are 4"),
+        ("toxigen_safety", sentence(label="bad"), "label is 'bad', neither hate nor neutral"),
+        ("toxigen_safety", sentence(toxicity_score=0), "toxicity_score is 0, not a number above 0"),
+        ("toxigen_safety", sentence(target_groups="a"), "target_groups is 'a', not a list"),
         ("mmlu", b'{"question": "Q", "subject": "law", "choices": ["a"], "answer": 0}', "the row is not one of this benchmark"),
         ("arc_easy", b'{"question": "Q", "choices": ["a"], "answerKey": "A"}', "the row is not one of this benchmark"),
         ("humaneval", b'{"prompt": " ", "canonical_solution": "", "task_id": "", "test": "", "entry_point": ""}', "the text is empty"),
