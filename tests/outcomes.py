@@ -93,6 +93,12 @@ def answers(of: dict[str, Any], folder: Path) -> Path:
     return folder / "answers"
 
 
+def overlap(benchmark: str, items: dict[int, float], method: str = "gpt3") -> dict[str, Any]:
+    """What was found of a benchmark of four items: item → value, all of them contaminated."""
+    head = {"benchmark_digest": benchmark, "benchmark": "sums", "register": "textbook", "fresh": False, "method": method, "items": 4}
+    return {**head, "contaminated": len(items), "untold": 0, "rows": [[item, value, True] for item, value in items.items()]}
+
+
 def metrics(folder: Path, steps: int = 39) -> Path:
     """A metrics.jsonl whose last line a kill has cut off."""
     path = folder / "metrics.jsonl"

@@ -9,7 +9,7 @@ stays at one test's (Maurer, Hothorn & Lehmacher 1995; Westfall & Krishen 2001, 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -56,6 +56,17 @@ class FreshGap:
 
 
 @dataclass(frozen=True)
+class Clean:
+    """The comparison of the first sentence on clean items alone: those that GPT-3's rule finds in nothing that the runs read."""
+
+    items: int
+    benchmarks: int
+    """That have such items."""
+    difference: Interval | None
+    """None where no item is clean."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """outcome: `holds` (`named` beats the reference), `none` (no cell does), `missing` (`missing` says what there is not).
 
@@ -79,6 +90,8 @@ class Verdict:
     lr_tuned: bool = False
     flags: tuple[str, ...] = ()
     fresh: tuple[FreshGap, ...] = ()
+    clean: Clean | None = None
+    """None where it has not been measured."""
     hours: tuple[Hours, Hours] | None = None
     """Of the cell that the first sentence names, and of the reference."""
 
@@ -131,6 +144,7 @@ def _verdict(frames: Frames, grid: Grid) -> Verdict:
         lr_tuned=grid.lr_tuned,
         flags=tuple(_flags(frames, grid, arms)),
         fresh=fresh_gaps(frames, grid),
+        clean=_clean(frames, grid, compared, reference),
         hours=(hours(frames, [*grid.cells[compared].runs.values()]), hours(frames, [*grid.cells[reference].runs.values()])),
     )
 
@@ -184,6 +198,14 @@ def _best_web(grid: Grid, cell: int, reference: int) -> tuple[Model, Interval]:
     effect = best_difference(grid.answers, cell, others)
     assert effect is not None, "the reference is among them"
     return max((_model(grid, i, cell, *others) for i in others), key=lambda m: m.score), effect
+
+
+def _clean(frames: Frames, grid: Grid, cell: int, reference: int) -> Clean | None:
+    if frames.clean is None:
+        return None
+    (alone,) = (g for g in grids(replace(frames, answers=frames.clean)) if g.conditions == grid.conditions)
+    effect = difference(alone.answers, cell, reference) if alone.benchmarks else None
+    return Clean(alone.items, len(alone.benchmarks), effect)
 
 
 def _model(grid: Grid, index: int, *shared_with: int) -> Model:

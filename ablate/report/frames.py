@@ -35,6 +35,8 @@ SCORES = {
     "stderr": pl.Float64,
     "chance": pl.Float64,
     "n": pl.Int64,
+    "score_clean": pl.Float64,
+    "n_clean": pl.Int64,
 }
 ANSWERS = {
     "run": pl.String,
@@ -68,13 +70,16 @@ class Frames:
     runs: a row a run of the study, whatever its status; factors is JSON with every factor's level. scores: fresh twins included.
     Only the scores that a mean score may be made of are in it (store/record.py), and none that failed. answers: n items of a cluster
     and how many of them are answered right, fresh twins left out; a cluster is a template, or an item where a benchmark has only
-    one template. curves: of each size's largest budget. attempts: how each finished run was carried out; versions is JSON.
+    one template. clean: the same of those items alone that GPT-3's rule finds in nothing that any run of the study read; None where
+    that has not been measured of every score. curves: of each size's largest budget. attempts: how each finished run was carried
+    out; versions is JSON.
     """
 
     study: str
     runs: pl.DataFrame
     scores: pl.DataFrame
     answers: pl.DataFrame
+    clean: pl.DataFrame | None
     curves: pl.DataFrame
     texts: pl.DataFrame
     usage: pl.DataFrame
@@ -97,13 +102,14 @@ def table(schema: dict[str, Any], rows: Sequence[Sequence[Any]] = ()) -> pl.Data
 
 def read(store: Queryable, study: str) -> Frames:
     """The study as it stands now; works while another process writes. A study the store does not know gives empty frames."""
-    here = f"run IN (SELECT run FROM results WHERE study = {_quoted(study)})"
-    runs = _select(store, RUNS, f"FROM results WHERE study = {_quoted(study)} ORDER BY position, seed")
+    here = f"run IN (SELECT run FROM results WHERE study = {quoted(study)})"
+    runs = _select(store, RUNS, f"FROM results WHERE study = {quoted(study)} ORDER BY position, seed")
     return Frames(
         study,
         runs,
-        _select(store, SCORES, f"FROM scores WHERE study = {_quoted(study)} AND {_COUNTED} ORDER BY run, benchmark, register, fresh"),
+        _select(store, SCORES, f"FROM scores WHERE study = {quoted(study)} AND {_COUNTED} ORDER BY run, benchmark, register, fresh"),
         _answers(store, study),
+        _answers(store, study, _clean(study)) if _is_measured(store, study) else None,
         _select(store, CURVES, f"FROM curves WHERE run IN ({_longest(runs)}) ORDER BY run, step"),
         _select(store, TEXTS, f"FROM text_losses WHERE {here} ORDER BY run, text"),
         _select(store, USAGE, f"FROM source_usage WHERE {here} ORDER BY run, source"),
@@ -111,7 +117,7 @@ def read(store: Queryable, study: str) -> Frames:
     )
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -120,19 +126,33 @@ def _select(store: Queryable, schema: dict[str, Any], rest: str) -> pl.DataFrame
     return table(schema, rows)
 
 
-def _answers(store: Queryable, study: str) -> pl.DataFrame:
+def _is_measured(store: Queryable, study: str) -> bool:
+    """Whether it is known of every score which of its items are clean."""
+    asked = f"FROM scores WHERE study = {quoted(study)} AND NOT fresh AND metric = 'acc' AND {_COUNTED}"
+    _, [(scores, measured)] = store.query(f"SELECT COUNT(*), COUNT(n_clean) {asked}")
+    return bool(scores == measured > 0)
+
+
+def _clean(study: str) -> str:
+    """The condition that keeps the items that stand in no text of the study, the same for all its runs."""
+    read = f"SELECT shards FROM source_usage JOIN results USING (run) WHERE study = {quoted(study)} AND source_usage.tokens > 0"
+    found = f"SELECT benchmark_digest, item FROM item_overlaps WHERE contaminated AND method = 'gpt3' AND shards IN ({read})"
+    return f"((SELECT benchmark_digest FROM benchmark_scores WHERE id = score_id), item) NOT IN ({found})"
+
+
+def _answers(store: Queryable, study: str, also: str = "TRUE") -> pl.DataFrame:
     """Added up in SQL, as a study of a thousand runs has millions of answers."""
-    whose = f"FROM scores JOIN item_answers USING (score_id) WHERE study = {_quoted(study)} AND NOT fresh AND {_COUNTED}"
+    whose = f"FROM scores JOIN item_answers USING (score_id) WHERE study = {quoted(study)} AND NOT fresh AND {_COUNTED} AND {also}"
     sums = "SELECT run, benchmark, register, {cluster}, SUM(correct), COUNT(*) {whose} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
     answers = table(ANSWERS, store.query(sums.format(cluster="template", whose=whose))[1])
     alone = answers.filter(pl.col("cluster").n_unique().over("benchmark") < 2)["benchmark"].unique().to_list()
     if not alone:
         return answers
-    whose += f" AND benchmark IN ({', '.join(_quoted(n) for n in alone)})"
+    whose += f" AND benchmark IN ({', '.join(quoted(n) for n in alone)})"
     by_item = table(ANSWERS, store.query(sums.format(cluster="register || item", whose=whose))[1])
     return pl.concat([answers.filter(~pl.col("benchmark").is_in(alone)), by_item])
 
 
 def _longest(runs: pl.DataFrame) -> str:
     longest = runs.filter(pl.col("tokens") == pl.col("tokens").max().over("params"))["run"].unique(maintain_order=True)
-    return ", ".join(_quoted(r) for r in longest) or "NULL"
+    return ", ".join(quoted(r) for r in longest) or "NULL"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ablate.report import generation
-from ablate.report.claims import Model, Verdict
+from ablate.report.claims import Clean, Model, Verdict
 from ablate.report.effects import Interval
 from ablate.study.quantities import format_count
 
@@ -27,6 +27,8 @@ def lines(verdict: Verdict) -> list[str]:
     if verdict.best_web is not None and verdict.best_web_difference is not None:
         against = f"Against the best web cell, {describe(verdict.best_web)}, taken anew in every resample"
         out.append(f"{against}, the difference is {interval(verdict.best_web_difference)}.")
+    if verdict.clean is not None:
+        out.append(_clean(verdict.clean, verdict.items))
     if verdict.hours and (cost := generation.sentence(*verdict.hours)):
         out.append(cost)
     for twin in verdict.fresh:
@@ -61,6 +63,15 @@ def _sequence(verdict: Verdict) -> str:
     tested = f"{len(verdict.tested)} of {_count(verdict.candidates, 'synthetic cell')} no dearer than the reference"
     were = "was" if len(verdict.tested) == 1 else "were"
     return f"{tested} {were} tested, from the dearest down to the first that fails; {verdict.passed} passed."
+
+
+def _clean(clean: Clean, items: int) -> str:
+    if clean.difference is None:
+        return "GPT-3's rule finds every item in the text that was read, so there is no score on clean items."
+    if clean.items == items:
+        return "GPT-3's rule finds none of the items in the text that was read."
+    over = f"{_count(clean.items, 'item')} of {_count(clean.benchmarks, 'benchmark')}"
+    return f"On the {over} that GPT-3's rule finds nowhere in the text that was read, it is {interval(clean.difference)}."
 
 
 def _basis(verdict: Verdict, effect: Interval) -> str:

@@ -113,6 +113,8 @@ def benchmarks(frames: Frames) -> pl.DataFrame:
             pl.col("score").min().alias("lowest_seed"),
             pl.col("score").max().alias("highest_seed"),
             pl.col("n").first(),
+            pl.col("score_clean").mean(),
+            pl.col("n_clean").first(),
             pl.len().alias("seeds"),
         )
         .sort("register", "benchmark", "synthetic_ratio", descending=[True, False, False])

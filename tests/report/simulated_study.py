@@ -46,7 +46,8 @@ def study(
         if done:
             _finished(parts, rng, hard, run, skill, (params, tokens, ratio), tokens == max(budgets))
     schemas = {"runs": RUNS, "scores": SCORES, "answers": ANSWERS, "curves": CURVES, "texts": TEXTS, "usage": USAGE, "attempts": ATTEMPTS}
-    return Frames("simulated", **{name: table(schemas[name], rows) for name, rows in parts.items()})
+    tables = {name: table(schemas[name], rows) for name, rows in parts.items()}
+    return Frames("simulated", clean=tables["answers"], **tables)
 
 
 def _finished(parts: Any, rng: Any, hard: Any, run: str, skill: float, cell: tuple[int, int, float], largest: bool) -> None:
@@ -56,7 +57,7 @@ def _finished(parts: Any, rng: Any, hard: Any, run: str, skill: float, cell: tup
         p = np.clip(chance + (1 - chance) * (skill + style + hard[name]), 0.02, 0.98)
         right = rng.binomial(25, p)
         score = right.sum() / 300
-        parts["scores"].append([run, name, register, fresh, score, (score * (1 - score) / 300) ** 0.5, chance, 300])
+        parts["scores"].append([run, name, register, fresh, score, (score * (1 - score) / 300) ** 0.5, chance, 300, score, 300])
         if not fresh:
             parts["answers"] += [[run, name, register, f"{name} {k}", int(r), 25] for k, r in enumerate(right)]
     steps = np.unique(np.linspace(1, tokens // 512, 200).astype(int))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
+
 from ablate.report import claims, frames, sentences
 from ablate.report.frames import ANSWERS, ATTEMPTS, CURVES, RUNS, SCORES, TEXTS, USAGE
 from ablate.store.store import Store
-from tests.outcomes import asked, filled, finish, run, score, study
+from tests.outcomes import answers, asked, filled, finish, outcome, overlap, run, score, study
 
 RESULTS = "results.db"
 
@@ -47,6 +49,30 @@ def test_only_the_benchmarks_of_the_mean_score_count(tmp_path: Path) -> None:
         store.save_study(study(), "quality.yaml", None, asked(score()))
     found = read(tmp_path)
     assert set(found.scores["benchmark"]) == set(found.answers["benchmark"]) == {"sums"}
+
+
+def test_the_claim_on_clean_items(tmp_path: Path) -> None:
+    """Odd items are right: with item 1 found in what one arm read, a score of .5 over four is one of 1/3 over three, for both arms."""
+    runs = [run(ratio=ratio, seed=seed) for ratio in (0.0, 1.0) for seed in (0, 1)]
+    with filled(tmp_path, runs) as store:
+        for one in runs:
+            done = outcome(one, [{**score(n=4), "benchmark_digest": "b1"}])
+            done["usage"] = [{**row, "shards": f"{row['source']} {one.seed}"} for row in done["usage"]]
+            answers(done, tmp_path)
+            store.record(done, tmp_path)
+        assert read(tmp_path).clean is None, "not looked for yet"
+        shards = [f"{source} {seed}" for source in ("synthetic", "web") for seed in (0, 1)]
+        for name in shards:
+            store.record_overlap(name, "c", [overlap("b1", {1: 0.5} if name == shards[0] else {})])
+        found = read(tmp_path)
+        assert found.clean is not None
+        assert set(found.clean.group_by("run").agg(pl.col("correct").sum(), pl.col("n").sum()).drop("run").rows()) == {(1, 3)}
+        (verdict,) = claims.verdicts(found)
+        assert verdict.clean is not None and (verdict.clean.items, verdict.clean.benchmarks) == (3, 1)
+        assert "On the 3 items of 1 benchmark that GPT-3's rule finds nowhere in the text that was read" in sentences.sentence(verdict)
+        store.record_overlap(shards[1], "c", [overlap("b1", dict.fromkeys(range(4), 1.0))])
+    (verdict,) = claims.verdicts(read(tmp_path))
+    assert "finds every item in the text" in sentences.sentence(verdict)
 
 
 def test_nothing_finished_and_nothing_there(tmp_path: Path) -> None:

@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 
 from ablate.study import spec
-from tests.outcomes import answers, filled, metrics, outcome, run, score, study
+from tests.outcomes import answers, filled, metrics, outcome, overlap, run, score, study
 from tests.store.test_store import rows
 
 SCORES = [{**score(n=4), "benchmark_digest": "b1"}]
 
 
 def found(items: dict[int, float], method: str = "gpt3") -> list[dict[str, Any]]:
-    head = {"benchmark_digest": "b1", "benchmark": "sums", "register": "textbook", "fresh": False, "method": method, "items": 4}
-    return [{**head, "contaminated": len(items), "untold": 0, "rows": [[item, value, True] for item, value in items.items()]}]
+    return [overlap("b1", items, method)]
 
 
 def finished(folder: Path) -> dict[str, Any]:
