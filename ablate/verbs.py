@@ -16,12 +16,12 @@ from ablate.launch.base import Launcher, hold
 from ablate.launch.inline import InlineLauncher
 from ablate.launch.local import LocalLauncher
 from ablate.predict import compiles, gpus_of, slots_of, threads_of
-from ablate.report import claims, frames, plots, sentences
+from ablate.report import claims, contamination, frames, plots, sentences
 from ablate.store.store import Store
 from ablate.study import grid, spec
 from ablate.study.load import load
 from ablate.train import device
-from ablate.workspace import Workspace, read_json
+from ablate.workspace import Workspace, read_json, renamed_into_place
 
 
 def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path, budget: str | None) -> int:
@@ -56,9 +56,10 @@ def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path,
 def draw(space: Workspace, study: str | None) -> str:
     """`ablate plot`: figures and the verdict of what is there so far."""
     name = _study_name(space, study)
-    table = frames.read(Store.read_only(space.database), name)
+    store = Store.read_only(space.database)
+    table = frames.read(store, name)
     paths = plots.draw_all(table, space.plots / name)
-    return "\n".join([*(str(p) for p in paths if p.suffix == ".png"), "", _verdict(table)])
+    return "\n".join([*(str(p) for p in paths if p.suffix == ".png"), "", _verdict(store, table, space.plots / name)])
 
 
 def ingest(space: Workspace) -> str:
@@ -87,7 +88,8 @@ def _launcher(study: spec.Study, space: Workspace) -> Launcher:
 
 def _report(console: Console, space: Workspace, name: str) -> None:
     """Draw what has changed since it was last drawn, and state the verdict."""
-    table = frames.read(Store.read_only(space.database), name)
+    store = Store.read_only(space.database)
+    table = frames.read(store, name)
     stamp, state = space.plots / f".{name}.drawn", grid.digest([table.runs.rows(), table.scores.rows()])
     if not stamp.exists() or stamp.read_text() != state:
         paths = plots.draw_all(table, space.plots / name)
@@ -95,11 +97,16 @@ def _report(console: Console, space: Workspace, name: str) -> None:
         stamp.write_text(state)
         console.print(f"figures and their tables: {space.plots / name} ({sum(p.suffix == '.png' for p in paths)} figures)")
     console.print("")
-    console.print(_verdict(table))
+    console.print(_verdict(store, table, space.plots / name))
 
 
-def _verdict(table: frames.Frames) -> str:
-    return "\n".join(sentences.sentence(verdict) for verdict in claims.verdicts(table))
+def _verdict(store: Store, table: frames.Frames, folder: Path) -> str:
+    """The verdict in words, and what overlap with the benchmarks did to the scores, which goes into contamination.csv too."""
+    found = contamination.groups(store, table)
+    if len(found):
+        with renamed_into_place(folder / "contamination.csv") as part:
+            found.write_csv(part)
+    return "\n".join([*(sentences.sentence(verdict) for verdict in claims.verdicts(table)), *contamination.told(found)])
 
 
 def _study_name(space: Workspace, study: str | None) -> str:
