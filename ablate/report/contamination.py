@@ -21,7 +21,8 @@ _LOOKED = f"""SELECT u.run, o.benchmark_digest, {_SPAN} FROM overlaps o {_READ} 
     HAVING COUNT(*) = (SELECT COUNT(*) FROM source_usage n WHERE n.run = u.run AND n.tokens > 0)"""
 _SHARES = f"""SELECT u.run, o.benchmark_digest, {_SPAN}, o.item, MAX(o.value) FROM item_overlaps o {_READ} GROUP BY 1, 2, 3, 4"""
 _ITEMS = """SELECT b.run, b.benchmark, b.register, b.benchmark_digest, a.item, a.correct
-    FROM benchmark_scores b JOIN item_answers a ON a.score_id = b.id WHERE b.run IN {runs} AND NOT b.fresh AND b.metric = 'acc'"""
+    FROM scores s JOIN benchmark_scores b ON b.id = s.score_id JOIN item_answers a ON a.score_id = b.id
+    WHERE s.study = {study} AND s.run IN {runs} AND NOT s.fresh AND s.metric = 'acc'"""
 
 
 def groups(store: Queryable, frames: Frames) -> pl.DataFrame:
@@ -33,7 +34,7 @@ def groups(store: Queryable, frames: Frames) -> pl.DataFrame:
     looked = table(keys, store.query(_LOOKED.format(runs=runs))[1])
     shares = table({**keys, "item": pl.Int64, "c": pl.Float64}, store.query(_SHARES.format(runs=runs))[1])
     names = {"run": pl.String, "benchmark": pl.String, "register": pl.String, "digest": pl.String, "item": pl.Int64, "correct": pl.Float64}
-    items = table(names, store.query(_ITEMS.format(runs=runs))[1])
+    items = table(names, store.query(_ITEMS.format(runs=runs, study=quoted(frames.study)))[1])
     every = items.join(looked, on=["run", "digest"]).join(shares, on=["run", "digest", "span", "item"], how="left")
     return grouped(every.with_columns(pl.col("c").fill_null(0.0)))
 
