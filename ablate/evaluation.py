@@ -17,9 +17,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ablate.errors import AblateError, DiskFullError, Interrupted
-from ablate.evals import scoring, texts
+from ablate.evals import last_word, scoring, texts
 from ablate.evals.items import Benchmark
+from ablate.evals.likelihood import reads_trees
 from ablate.evals.requests import Requests, requests
+from ablate.evals.result import Result
 from ablate.scored import Text
 from ablate.study import spec
 from ablate.workspace import disk_full, is_disk_full, read_json, score_file, write_json
@@ -61,21 +63,22 @@ class Examiner:
         try:
             result = self._result(benchmark, model)
             row, error = result.row(), None
-            write_json(answers, result.answers())
+            write_json(answers, dict(result.answers))
         except Exception as e:
             row, error = _unscored(benchmark), _sentence(e, path)
             answers.unlink(missing_ok=True)
         identity = {"digest": digest, "benchmark_digest": benchmark.digest, "seconds": time.perf_counter() - began, "error": error}
         write_json(path, {**row, **identity})
 
-    def _result(self, benchmark: Benchmark, model: PreTrainedModel) -> scoring.BenchmarkScore:
-        return scoring.score(model, self._prepared(benchmark, model), self.device)
+    def _result(self, benchmark: Benchmark, model: PreTrainedModel) -> Result:
+        score = last_word.score if benchmark.kind == "last_word" else scoring.score
+        return score(model, self._prepared(benchmark, model), self.device)
 
     def _prepared(self, benchmark: Benchmark, model: PreTrainedModel) -> Requests:
         """The benchmark, tokenised once for all models that read it alike."""
-        key = benchmark.digest, scoring.reads_trees(model.config.model_type)
+        key = benchmark.digest, reads_trees(model.config.model_type)
         if key not in self._requests:
-            self._requests[key] = requests(benchmark, self.tokenizer, self.max_tokens, shared=key[1])
+            self._requests[key] = requests(benchmark, self.tokenizer, self.max_tokens, key[1], self.prefix)
         return self._requests[key]
 
     def _measure(self, folder: Path, text: Text, model: PreTrainedModel) -> None:

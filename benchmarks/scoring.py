@@ -20,9 +20,10 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from ablate.data import tokenizer as tokenizers
 from ablate.evals.benchmarks import catalogue
 from ablate.evals.items import Benchmark
-from ablate.evals.requests import by_length, encode, requests
-from ablate.evals.scoring import choice_logprobs
+from ablate.evals.likelihood import likelihoods
+from ablate.evals.requests import encode, requests
 from ablate.evals.texts import bits_per_byte, held_out_documents, windows
+from ablate.evals.trees import by_length
 from ablate.model.build import build
 from ablate.model.ladder import shape
 from ablate.study import spec
@@ -37,7 +38,7 @@ Sequence = tuple[list[int], int, int]
 def plain_batches(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast) -> list[list[Sequence]]:
     """Each choice as a sequence of its own (no choice here merges with its context)."""
     first, rows = tokenizers.end_of_text(tokenizer), []
-    for item in benchmark.items:
+    for item in benchmark.questions:
         context, *wholes = encode(tokenizer, [item.context, *(item.context + choice for choice in item.choices)])
         rows += [([first, *whole], 1 + len(context)) for whole in wholes]
     return list(by_length([(ids, start, i) for i, (ids, start) in enumerate(rows)], lambda row: len(row[0])))
@@ -70,7 +71,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {"packed": [], "plain": []}
     for _ in range(ROUNDS):
         start = process_time()
-        ours = [choice_logprobs(model, prepared, CPU) for prepared in packed]
+        ours = [likelihoods(model, prepared, CPU).logprobs for prepared in packed]
         middle = process_time()
         theirs = [plain_logprobs(model, batches) for batches in plain]
         seconds["packed"].append(middle - start)

@@ -16,8 +16,9 @@ from transformers import PreTrainedTokenizerFast
 from ablate.data.sources import measured
 from ablate.data.tokenizer import end_of_text
 from ablate.errors import DataError, RunError
-from ablate.evals.requests import by_length, encode
-from ablate.evals.scoring import LOGITS_AT_ONCE
+from ablate.evals.likelihood import LOGITS_AT_ONCE
+from ablate.evals.requests import encode
+from ablate.evals.trees import by_length
 from ablate.study import spec
 
 if TYPE_CHECKING:

@@ -20,14 +20,13 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, LlamaForCausalLM, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from ablate.model.logits import are_plain
 from ablate.train.loss import next_token_loss
 
 _PLAIN, _FUSED = "ablate_plain", "ablate_fused"
 # In order of preference; one that cannot take the shapes is passed over.
 _KERNELS = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 _AUTOCAST = ("torch.amp.autocast_mode._enter_autocast", "torch.amp.autocast_mode._exit_autocast")
-# Names of config values by which a model changes its logits after the output embedding.
-_LOGIT_CHANGES = ("logit_scale", "logits_scaling", "final_logit_softcapping", "lm_head_multiplier")
 
 
 class Forward(nn.Module):
@@ -48,7 +47,7 @@ class Forward(nn.Module):
             self._prepare_llama(seq_len)
             passed = self._llama_loss
         else:
-            passed = self._decoder_loss if _has_plain_logits(model) else self._logits_loss
+            passed = self._decoder_loss if are_plain(model) else self._logits_loss
         self._loss = compiled(passed) if compile else passed
         self._graphed = compiled(passed, graphs=True) if compile else passed
         if checkpointing:
@@ -133,12 +132,6 @@ def compiled(passed: Callable[..., Tensor], graphs: bool = False) -> Callable[..
 def layers(model: PreTrainedModel) -> list[nn.Module]:
     """The layers of a model of any family: what is sharded, compiled and recomputed one at a time."""
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-
-
-def _has_plain_logits(model: PreTrainedModel) -> bool:
-    """Whether its logits are a linear map of its decoder's last hidden state, and nothing else."""
-    changed = [name for name in _LOGIT_CHANGES if getattr(model.config, name, None) not in (None, 1.0)]
-    return model.base_model is not model and isinstance(model.get_output_embeddings(), nn.Linear) and not changed
 
 
 def _fused_attention(

@@ -1,4 +1,4 @@
-"""Packed scoring against one sequence a choice; refusals; standard errors against known figures."""
+"""Packed scoring against one sequence a choice; what a score says; refusals."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ablate.errors import DataError, RunError
-from ablate.evals import requests as requests_module
-from ablate.evals import scoring as scoring_module
+from ablate.errors import RunError
+from ablate.evals import likelihood as likelihood_module
+from ablate.evals import trees as trees_module
 from ablate.evals.benchmarks import make
 from ablate.evals.items import Benchmark, Item
+from ablate.evals.likelihood import likelihoods, reads_trees
 from ablate.evals.requests import Requests, encode, requests
-from ablate.evals.scoring import choice_logprobs, clustered_stderr, plain_stderr, reads_trees, score, score_digest
+from ablate.evals.scoring import score, score_digest
 from ablate.model.build import build as build_shape
+from tests.evals.plain import read
 from tests.evals.small_model import build
 from tests.model.shapes import EVERY
 
@@ -32,10 +34,18 @@ ITEMS = [
     Item("", ("The owl sees the garden.", "The owl see the garden."), 0, "agree"),
     Item("", ("The owls see the garden.", "The owls sees the garden."), 0, "agree"),
     Item("How many lamps are there? ", ("five", " five", "three red lamps"), 2, "space"),
-    Item("The gar", ("den", "age", "d"), 0, "merge"),
+    Item("The gar", ("den at night", " age", " d"), 0, "merge"),
     Item("Café – “naïve” 猫", (" 犬", " 🐈 🐈", " owl"), 1, "bytes"),
     Item("A", (" b", " c", " d", " e", " f"), 4, "short"),
+    Item("", (" sees it.", " sees it!"), 0, "blank", contexts=("The owl", "The garden at night")),
 ]
+TOLD = ("lamp", "owl", "garden", "night", "three", "five", "Ada")
+LONG = "The owl sees the garden at night. Ada has three red lamps. "
+SHOTS = [
+    *(Item(f"{LONG}Ben gave the {what} to", (" Ada", " the owl at night", " Ben"), i % 3, "give") for i, what in enumerate(TOLD)),
+    *(Item(f"Two lamps. {LONG}It was {what}. Is it", (" dark", " red"), i % 2, "is") for i, what in enumerate(TOLD)),
+]
+"""Items that begin alike, and long."""
 
 
 def benchmark(items: list[Item]) -> Benchmark:
@@ -43,27 +53,17 @@ def benchmark(items: list[Item]) -> Benchmark:
 
 
 def plain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, item: Item, max_tokens: int = 64) -> list[float]:
-    """lm-eval's way: each choice a sequence of its own, all logits. Scored from the first token in which one differs from the context."""
-    context, *wholes = encode(tokenizer, [item.context, *(item.context + choice for choice in item.choices)])
-    start = min(next((i for i, (a, b) in enumerate(zip(context, w, strict=False)) if a != b), min(len(context), len(w))) for w in wholes)
-    excess = max(0, max(map(len, wholes)) - max_tokens)
-    sums = []
-    for whole in wholes:
-        ids = torch.tensor([[tokenizer.eos_token_id, *whole][excess:]])
-        with torch.no_grad():
-            logprobs = model(ids[:, :-1]).logits.double().log_softmax(-1)
-        sums.append(sum(float(logprobs[0, i - 1, ids[0, i]]) for i in range(1 + start - excess, ids.shape[1])))
-    return sums
+    return [read(model, tokenizer, item.context_of(i), choice, max_tokens)[0] for i, choice in enumerate(item.choices)]
 
 
-def assert_equals_plain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prepared: Requests, max_tokens: int = 64) -> None:
-    answered = score(model, prepared, CPU)
-    for i, item in enumerate(prepared.benchmark.items):
-        expected = np.array(plain(model, tokenizer, item, max_tokens))
-        np.testing.assert_allclose(answered.choice_logprobs[i], expected, atol=TOLERANCE)
-        assert answered.choice[i] == expected.argmax()
-        assert answered.choice_norm[i] == (expected / [len(choice.encode()) for choice in item.choices]).argmax()
-        assert answered.logprob[i] == pytest.approx(expected[item.answer], abs=TOLERANCE)
+def assert_equals_plain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prepared: Requests) -> None:
+    items, answered = prepared.benchmark.questions, score(model, prepared, CPU)
+    got = np.split(likelihoods(model, prepared, CPU).logprobs, prepared.first_choice[1:-1])
+    for i, (item, values) in enumerate(zip(items, got, strict=True)):
+        expected = np.array(plain(model, tokenizer, item, prepared.max_tokens))
+        np.testing.assert_allclose(values, expected, atol=TOLERANCE)
+        assert answered.answers["choice"][i] == expected.argmax()
+        assert answered.answers["logprob"][i] == pytest.approx(expected[item.answer], abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -72,27 +72,60 @@ def test_packed_equals_one_sequence_a_choice(
     tokenizer: PreTrainedTokenizerFast, attention: str, row_tokens: int, logits_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However items are put into rows, and however many logits are made at once."""
-    monkeypatch.setattr(requests_module, "ROW_TOKENS", row_tokens)
-    monkeypatch.setattr(scoring_module, "LOGITS_AT_ONCE", logits_at_once)
+    monkeypatch.setattr(trees_module, "ROW_TOKENS", row_tokens)
+    monkeypatch.setattr(likelihood_module, "LOGITS_AT_ONCE", logits_at_once)
     assert_equals_plain(build(attention), tokenizer, requests(benchmark(ITEMS), tokenizer, 64))
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_every_family_scores_as_one_sequence_a_choice(tokenizer: PreTrainedTokenizerFast, name: str) -> None:
-    """Families that read trees by trees, the others a sequence a row; weights large enough for attention to matter."""
-    deviation = {"init_std" if EVERY[name]["family"] == "opt" else "initializer_range": 0.3}
-    model = build_shape({**EVERY[name], **deviation}, seed=0).eval()
-    prepared = requests(benchmark(ITEMS), tokenizer, 64, shared=reads_trees(model.config.model_type))
+@pytest.mark.parametrize("saves", [1, 10**6])
+def test_what_many_items_begin_with_is_read_once(
+    tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM, saves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself, where it saves enough, or in a row that goes on: the same numbers, a fraction of the tokens."""
+    monkeypatch.setattr(trees_module, "TRUNK_SAVES", saves)
+    monkeypatch.setattr(trees_module, "LONG_SHARED", 16)
+    prepared = requests(benchmark([*SHOTS, *ITEMS]), tokenizer, 64)
+    trunks = {id(batch.trunk): len(batch.trunk) for batch in prepared.batches}
+    assert (sum(n > 0 for n in trunks.values()) >= 2) == (saves == 1)
+    tokens = sum(trunks.values()) + sum(batch.tokens.numel() for batch in prepared.batches)
+    separate = sum(batch.tokens.numel() for batch in requests(prepared.benchmark, tokenizer, 64, shared=False).batches)
+    assert tokens < separate / 3
     assert_equals_plain(model, tokenizer, prepared)
 
 
-def test_a_family_that_cannot_read_trees_refuses_them(tokenizer: PreTrainedTokenizerFast) -> None:
+@pytest.mark.parametrize("name", EVERY)
+def test_every_family_scores_as_one_sequence_a_choice(
+    tokenizer: PreTrainedTokenizerFast, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Families that read trees by trees and trunks, the others a sequence a row; weights large enough for attention to matter."""
+    monkeypatch.setattr(trees_module, "TRUNK_SAVES", 1)
+    monkeypatch.setattr(trees_module, "LONG_SHARED", 16)
+    deviation = {"init_std" if EVERY[name]["family"] == "opt" else "initializer_range": 0.3}
+    model = build_shape({**EVERY[name], **deviation}, seed=0).eval()
+    prepared = requests(benchmark([*ITEMS, *SHOTS]), tokenizer, 64, shared=reads_trees(model.config.model_type))
+    assert any(len(batch.trunk) for batch in prepared.batches) == prepared.shared
+    assert_equals_plain(model, tokenizer, prepared)
+
+
+def test_logits_that_are_more_than_a_head_s(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Gemma-2 caps its logits after the output embedding: the whole model is asked then."""
+    config = Gemma2Config(
+        vocab_size=320, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+        head_dim=16, initializer_range=0.3, max_position_embeddings=64, final_logit_softcapping=2.0, attn_implementation="eager",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    assert_equals_plain(Gemma2ForCausalLM(config).eval(), tokenizer, requests(benchmark(ITEMS), tokenizer, 64, shared=False))
+
+
+def test_what_is_prepared_for_other_models_is_refused(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM) -> None:
     with pytest.raises(RunError, match="shared prefixes, which a model of the family mpt cannot read"):
         score(build_shape(EVERY["mpt-7b"], seed=0).eval(), requests(benchmark(ITEMS), tokenizer, 64), CPU)
+    with pytest.raises(RunError, match="this one sees 64"):
+        score(model, requests(benchmark(ITEMS), tokenizer, 128), CPU)
 
 
 WORDS = st.lists(st.sampled_from(["The", " owl", " sees", " garden", "s", " ", "d", "é", " lamps"]), min_size=1, max_size=6).map("".join)
-CHOICES = st.lists(WORDS, min_size=2, max_size=4, unique=True).map(tuple)
+CHOICES = st.lists(WORDS.map(" {}".format), min_size=2, max_size=4, unique=True).map(tuple)
 RANDOM_ITEMS = st.builds(Item, st.one_of(st.just(""), WORDS), CHOICES, st.integers(0, 1), WORDS)
 
 
@@ -100,7 +133,7 @@ RANDOM_ITEMS = st.builds(Item, st.one_of(st.just(""), WORDS), CHOICES, st.intege
 @given(st.lists(RANDOM_ITEMS, min_size=2, max_size=8))
 def test_packed_equals_plain_for_any_items(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM, items: list[Item]) -> None:
     prepared = requests(benchmark(items), tokenizer, 64)
-    got = np.split(choice_logprobs(model, prepared, CPU), prepared.first_choice[1:-1])
+    got = np.split(likelihoods(model, prepared, CPU).logprobs, prepared.first_choice[1:-1])
     for values, item in zip(got, items, strict=True):
         np.testing.assert_allclose(values, plain(model, tokenizer, item), atol=TOLERANCE)
 
@@ -118,31 +151,6 @@ def test_shared_prefixes_are_run_once(tokenizer: PreTrainedTokenizerFast) -> Non
     assert sum(batch.tokens.numel() for batch in prepared.batches) == expected
 
 
-def test_a_merge_over_the_boundary_is_scored_from_where_it_begins(tokenizer: PreTrainedTokenizerFast) -> None:
-    """` five` after a trailing space changes the context's last token, so all choices are scored from there."""
-    item = Item("lamps are there? ", ("five", "three"), 0, "t")
-    context, whole = encode(tokenizer, [item.context, item.context + "five"])
-    assert whole[: len(context)] != context
-    prepared = requests(benchmark([item, item]), tokenizer, 64)
-    scored = np.concatenate([batch.target.numpy()[batch.choice == 0] for batch in prepared.batches])
-    assert tokenizer.decode(scored.tolist()) == " five"
-
-
-def test_long_items_are_cut_at_the_left_and_counted(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM) -> None:
-    items = [Item("The owl sees the garden. " * 20 + "It was", (" dark at night", " red"), 0, "long"), *ITEMS[:2]]
-    prepared = requests(benchmark(items), tokenizer, 24)
-    assert prepared.truncated == 1 == score(model, prepared, CPU).truncated
-    assert max(int(batch.positions.max()) for batch in prepared.batches) == 23
-    assert_equals_plain(model, tokenizer, prepared, 24)
-
-
-def test_a_choice_too_long_to_be_seen_is_refused(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM) -> None:
-    with pytest.raises(DataError, match=r"choice of item 0 .* has \d+ tokens, and the models see 4 at once"):
-        requests(benchmark(ITEMS[2:4]), tokenizer, 4)
-    with pytest.raises(RunError, match="this one sees 64"):
-        score(model, requests(benchmark(ITEMS), tokenizer, 128), CPU)
-
-
 def test_a_dead_model_has_no_score(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM) -> None:
     dead = copy.deepcopy(model)
     with torch.no_grad():
@@ -151,28 +159,43 @@ def test_a_dead_model_has_no_score(tokenizer: PreTrainedTokenizerFast, model: Ll
         score(dead, requests(benchmark(ITEMS), tokenizer, 64), CPU)
 
 
-def test_scores_and_answers_as_json(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM) -> None:
-    prepared = requests(benchmark(ITEMS), tokenizer, 64)
+def test_what_a_score_says(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM) -> None:
+    items = ITEMS[:-1]
+    prepared = requests(benchmark(items), tokenizer, 64)
     answered = score(model, prepared, CPU)
-    row, columns = json.loads(json.dumps([answered.row(), answered.answers()], allow_nan=False))
-    assert row["n"] == len(ITEMS) == len(columns["correct"])
-    assert columns["correct"] == [c == item.answer for c, item in zip(columns["choice"], ITEMS, strict=True)]
-    assert row["score"] == np.mean(columns["correct"])
-    assert row["acc_norm"] == np.mean(columns["correct_norm"])
-    assert row["mean_logprob"] == pytest.approx(np.mean(columns["logprob"]))
-    assert columns["template"] == [item.template for item in ITEMS]
-    again = score(model, prepared, CPU)
-    assert again.answers() == answered.answers()
+    row, answers = json.loads(json.dumps([answered.row(), answered.answers], allow_nan=False))
+    expected = [np.array(plain(model, tokenizer, item)) for item in items]
+    sizes = [[len(choice.removeprefix(" ")) for choice in item.choices] for item in items]
+    normalised = [(values / size).argmax() for values, size in zip(expected, sizes, strict=True)]
+    assert answers["choice"] == [values.argmax() for values in expected]
+    assert answers["correct"] == [int(values.argmax() == item.answer) for values, item in zip(expected, items, strict=True)]
+    assert answers["correct_norm"] == [int(choice == item.answer) for choice, item in zip(normalised, items, strict=True)]
+    assert answers["correct"] != answers["correct_norm"]
+    assert row["metric"] == "acc" and row["n"] == len(items) and row["details"] == {}
+    assert (row["score"], row["acc_norm"]) == (np.mean(answers["correct"]), np.mean(answers["correct_norm"]))
+    right = [values[item.answer] for values, item in zip(expected, items, strict=True)]
+    size = sum(len(item.choices[item.answer].encode()) for item in items)
+    assert row["mean_logprob"] == pytest.approx(np.mean(right), abs=TOLERANCE)
+    assert row["bits_per_byte"] == pytest.approx(-sum(right) / math.log(2) / size, rel=TOLERANCE)
+    assert score(model, prepared, CPU).answers == answered.answers
 
 
-def test_standard_errors() -> None:
-    values = np.array([1, 1, 0, 0, 1, 0, 1, 1])
-    assert plain_stderr(values) == pytest.approx(math.sqrt(values.var(ddof=1) / 8))
-    every_item_its_own = [str(i) for i in range(8)]
-    assert clustered_stderr(values, every_item_its_own) == pytest.approx(plain_stderr(values))
-    copied_four_times = np.repeat(values, 4)
-    assert clustered_stderr(copied_four_times, [str(i) for i in range(8) for _ in range(4)]) == pytest.approx(plain_stderr(values))
-    assert clustered_stderr(values, ["one"] * 8) is None
+def test_one_context_a_choice_has_no_norm(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM) -> None:
+    blank = Item("", (" sees it.", " sees it."), 1, "blank", contexts=("The owl", "The garden at night"))
+    prepared = requests(Benchmark("w", "g", "published", False, 0.5, "0" * 16, (blank, blank)), tokenizer, 64)
+    answered = score(model, prepared, CPU)
+    assert answered.acc_norm is None and answered.answers["correct_norm"] == [None, None]
+    assert answered.answers["choice"][0] == np.argmax(plain(model, tokenizer, blank))
+
+
+def test_several_true_choices(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM) -> None:
+    items = [Item("Ben gave the lamp to", (" Ada", " the owl", " Ben", " two"), 0, "t", answers=answers) for answers in ((0, 2), (1, 3))]
+    answered = score(model, requests(benchmark(items), tokenizer, 64), CPU)
+    mass = np.exp(plain(model, tokenizer, items[0]))
+    assert answered.details["mc2"] == pytest.approx(0.5)  # the two items' true choices are all choices
+    assert sorted(answered.answers["correct"]) == [0, 1]
+    first = score(model, requests(benchmark(items[:1] * 2), tokenizer, 64), CPU)
+    assert first.details["mc2"] == pytest.approx((mass[0] + mass[2]) / mass.sum(), abs=TOLERANCE)
 
 
 def test_score_digest_follows_model_and_items() -> None:
