@@ -24,8 +24,8 @@ _BEFORE_CHOICE = " "
 def questions(asked: spec.Benchmark, entry: Entry, shots: int) -> list[Item | Prompt]:
     """The items that a study asks for. DataError, with file and line, for rows that are not this benchmark's."""
     entry = entry.asked(shots)
-    placed = rows.items(asked, entry)[: asked.limit]
     pools = rows.examples(asked, entry, shots) if shots else {}
+    placed = rows.items(asked, entry)[: asked.limit]
     shown = {key: _examples(entry, pool) for key, pool in pools.items()}
     made: list[Item | Prompt] = []
     for one in placed:

@@ -160,10 +160,20 @@ def test_without_a_network_what_is_missing_gets_a_sentence(tmp_path: Path) -> No
     assert all(line.startswith("NetworkError") and "run `ablate prefetch STUDY` where there is a network" in line for line in lines)
 
 
-def test_a_plan_says_that_a_benchmark_is_missing(tmp_path: Path) -> None:
-    written = str(write(tmp_path, TINY.replace("builtin:which_kind", "piqa")))
-    told = ablate(tmp_path, "plan", written, status=2, **OFFLINE, HF_HOME=str(tmp_path / "hf"))
-    assert "the data set hf:baber/piqa is not on this machine" in told and "run `ablate prefetch STUDY`" in told
+TASK = """
+from ablate.errors import DataError
+from ablate.evals.benchmarks import catalogue
+from ablate.study.spec import Benchmark
+try:
+    catalogue([Benchmark(task="piqa")], fresh=False)
+except DataError as e:
+    print(type(e).__name__, e)
+"""
+
+
+def test_a_task_of_the_hub_that_is_missing_gets_a_sentence(tmp_path: Path) -> None:
+    told = script(TASK, **OFFLINE, HF_HOME=str(tmp_path / "hf"))
+    assert told.startswith("NetworkError the data set hf:baber/piqa is not on this machine") and "run `ablate prefetch STUDY`" in told
 
 
 def test_the_shipped_study_is_priced_without_asking_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,6 +191,12 @@ def test_examples_are_the_first_of_the_few_shot_split(tmp_path: Path) -> None:
         made("gsm8k", where["files"])
 
 
+def test_a_task_without_a_few_shot_split_says_so() -> None:
+    for task in ("agieval_sat_en", "blimp"):
+        with pytest.raises(DataError, match=f"{task} has no few-shot split on the hub; name the files of its examples in shots_from:"):
+            catalogue([spec.Benchmark(task=task, shots=2)], fresh=False)
+
+
 def test_splits_in_one_file_are_told_apart(tmp_path: Path) -> None:
     asked = [
         {"question": f"{subject} {split} {i}", "subject": subject, "split": split, "choices": list("wxyz"), "answer": i}
