@@ -72,3 +72,11 @@ def test_an_unforeseen_error_is_a_benchmarks_alone_too(
     (row,) = scores_in(tmp_path, KEY)
     assert row["error"].startswith("IndexError: ") and row["score"] is None
     assert "Traceback" in capfd.readouterr().err, "which goes to the job's log"
+
+
+def test_other_items_by_one_name_stand_beside(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
+    fewer = make(GRAMMAR.name, GRAMMAR.group, GRAMMAR.register, False, 0.5, GRAMMAR.items[:20])
+    for wanted in (GRAMMAR, fewer, GRAMMAR):  # two studies in turn on one run
+        examiner(tokenizer).examine(tmp_path, KEY, model, [wanted], [])
+    assert sorted(row["n"] for row in scores_in(tmp_path, KEY)) == [20, len(GRAMMAR.items)]
+    assert len(list((tmp_path / "answers").iterdir())) == 2

@@ -48,6 +48,8 @@ class Store:
     def __init__(self, bound: Engine) -> None:
         self._engine = bound
         self.url = bound.url
+        self._older = False
+        """Whether the file lacks what a newer version has; only one that is read alone may."""
 
     @classmethod
     def open(cls, target: Path | str) -> Store:
@@ -69,7 +71,9 @@ class Store:
         with engine.sentences(url):
             store = cls(engine.reader(url))
             with store._engine.connect() as connection:
-                migrate.refuse_newer(engine.name_of(url), migrate.version_of(connection), len(migrate.MIGRATIONS))
+                version = migrate.version_of(connection)
+                migrate.refuse_newer(engine.name_of(url), version, len(migrate.MIGRATIONS))
+                store._older = version < len(migrate.MIGRATIONS)
         store.url = url
         return store
 
@@ -85,7 +89,7 @@ class Store:
 
     def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows of one SELECT, in the reader's hands alone: nothing it does is kept."""
-        with engine.sentences(self.url), self._engine.connect() as connection:
+        with self._older_said(), engine.sentences(self.url), self._engine.connect() as connection:
             result = connection.exec_driver_sql(sql.replace("%", "%%") if self._engine.dialect.paramstyle == "pyformat" else sql)
             if not result.returns_rows:
                 raise StoreError(f"{engine.name_of(self.url)}: {sql!r} returns no rows; write a SELECT")
@@ -252,6 +256,16 @@ class Store:
         with self._write() as connection:
             which = (study_runs.c.study == study) & (study_runs.c.run == finished.run)
             connection.execute(update(study_runs).where(which).values(told_score=finished.mean_score))
+
+    @contextmanager
+    def _older_said(self) -> Iterator[None]:
+        """Of what goes wrong in the block, say that the file is older where it is: what is asked may be new."""
+        try:
+            yield
+        except StoreError as e:
+            if not self._older:
+                raise
+            raise StoreError(f"{e}; an older version of ablate made this file: `ablate ingest` brings it up to date, after a backup") from e
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:

@@ -132,6 +132,18 @@ def test_a_file_of_version_3_keeps_its_rows(tmp_path: Path, old: Path) -> None:
     ]
 
 
+def test_what_an_older_file_lacks_is_told_by_name_and_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(Path(__file__).with_name("version3.sql").read_text())
+    reader = Store.read_only(path)
+    assert reader.query("select sums from results_quality where sums is not null")[1] == [(0.5,)]
+    with pytest.raises(StoreError, match=r"no such column: ms_per_token.*`ablate ingest` brings it up to date"):
+        reader.query("select ms_per_token from results")
+    Store.open(path).close()
+    assert Store.read_only(path).query("select distinct ms_per_token from results")[1] == [(None,)]
+
+
 def test_a_table_made_anew_has_its_constraints(tmp_path: Path, old: Path) -> None:
     third = tmp_path / "third.db"
     db = sqlite3.connect(third)
