@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from ablate.cli import main
 
 TINY = """
 name: tiny
@@ -49,6 +55,19 @@ def ablate(*arguments: str, cwd: Path, status: int = 0) -> str:
     assert process.returncode == status, f"exit {process.returncode}\n{out}\n{err}"
     assert "Traceback" not in err
     return out + err
+
+
+def typed(*arguments: str, cwd: Path, status: int = 0) -> str:
+    """The same in this process, for where one of its own proves nothing more: each spends seconds on imports."""
+    said, before = io.StringIO(), sys.argv
+    sys.argv = ["ablate", *arguments]
+    try:
+        with chdir(cwd), redirect_stdout(said), redirect_stderr(said), pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        sys.argv = before
+    assert ended.value.code == status, f"exit {ended.value.code}\n{said.getvalue()}"
+    return said.getvalue()
 
 
 def numbers(folder: Path) -> list[tuple[Any, ...]]:

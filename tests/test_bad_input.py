@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.studies import TINY, ablate, write
+from tests.studies import TINY, ablate, typed, write
 
 
 def refused(folder: Path, *words: str, text: str = TINY, arguments: tuple[str, ...] = ()) -> str:
     """The sentence with which `ablate run` refuses; it must contain every one of `words`, and nothing may have been trained."""
     write(folder, text)
-    said = ablate("run", "tiny.yaml", *arguments, cwd=folder, status=2)
+    said = typed("run", "tiny.yaml", *arguments, cwd=folder, status=2)
     for word in words:
         assert word in said, said
     assert not list(folder.glob("runs/jobs/*"))
@@ -68,7 +68,7 @@ def test_an_unreadable_database(tmp_path: Path) -> None:
 
 
 def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
-    ablate("query", "select 1", cwd=tmp_path, status=2)
+    typed("query", "select 1", cwd=tmp_path, status=2)
     db = sqlite3.connect(tmp_path / "results.db")
     db.execute("create table ablate_migrations (number integer primary key, name text not null, applied text not null)")
     db.execute("insert into ablate_migrations values (9999, 'm9999_from_the_future', 'tomorrow')")
@@ -79,7 +79,7 @@ def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
 
 def test_bad_sql(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "results.db").close()
-    assert "syntax error" in ablate("query", "selec 1", cwd=tmp_path, status=2)
+    assert "syntax error" in typed("query", "selec 1", cwd=tmp_path, status=2)
 
 
 def test_query_cannot_write(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_query_cannot_write(tmp_path: Path) -> None:
     db.execute("create table t (x)")
     db.commit()
     db.close()
-    ablate("query", "insert into t values (1)", cwd=tmp_path, status=2)
+    typed("query", "insert into t values (1)", cwd=tmp_path, status=2)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
