@@ -151,6 +151,34 @@ def ingest(folder: Path) -> None:
     click.echo(verbs.ingest(Workspace(folder)))
 
 
+@cli.command("eval")
+@click.argument("model")
+@click.option("--benchmarks", help="With commas: builtin:NAME, tasks of the catalogue, lm_eval:TASK; of a study, names in its results.")
+@click.option("--study", type=click.Path(path_type=Path), help="Score on its evaluate block (files, shots, judge); measure its texts.")
+@_profile
+@click.option("--limit", type=click.IntRange(min=2), help="Only the first items of each task of the catalogue, this many.")
+@click.option("--allow-code-execution", is_flag=True, help="Run what the model writes (humaneval, mbpp), in a sandbox without a network.")
+@_folder
+@_format
+def evaluate(
+    model: str, benchmarks: str | None, study: Path | None, profile: str | None, limit: int | None, allow_code_execution: bool,
+    folder: Path, format_: str,
+) -> None:  # fmt: skip
+    """Score any model (a hub id, a folder, run:DIGEST) by the code that scores a study's runs, and keep it as a baseline.
+
+    Example: ablate eval microsoft/phi-1_5 --benchmarks hellaswag,piqa --limit 500
+    """
+    from ablate import eval_verb
+    from ablate.study.load import load
+    from ablate.workspace import Workspace
+
+    names = benchmarks.split(",") if benchmarks else []
+    asked = eval_verb.wanted(load(study, profile, []) if study else None, names, limit, allow_code_execution)
+    outcome = eval_verb.evaluate(model, asked, Workspace(folder), lambda line: click.echo(line, err=True))
+    _show(outcome, eval_verb.as_text(outcome), format_)
+    sys.exit(1 if any(row["error"] for row in outcome["scores"]) else 0)
+
+
 @cli.group()
 def data() -> None:
     """What a study's text is, before anything is trained on it: inspect, prepare, audit.

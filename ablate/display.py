@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ablate.baselines import Baseline
 from ablate.progress import Progress
 from ablate.store.record import mean_score
 from ablate.study.grid import Run
@@ -62,6 +63,9 @@ class Display:
             self.console.print(f"  done    {what}, seed {run.seed}: {_scored(outcome)}, loss {train['final_loss']:.3f}, {took}")
         else:
             self.console.print(f"  failed  {what}, seed {run.seed}: {outcome['error']}")
+
+    def compared(self, baseline: Baseline, outcome: dict[str, Any]) -> None:
+        self.console.print(f"  scored  the baseline {baseline.name}: {outcome['error'] or _scored(outcome)}")
 
     def restarted(self, job: str, reason: str) -> None:
         self.console.print(f"  job {job}: {reason}; started once more")

@@ -11,10 +11,12 @@ import signal
 import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
-from ablate import audit, prepare, resolve
+from ablate import audit, baselines, prepare, resolve
+from ablate.baselines import Baseline
 from ablate.errors import Interrupted
 from ablate.jobs import jobs_of
 from ablate.launch.base import Adopted, Handle, Launcher, hold
@@ -29,7 +31,10 @@ from ablate.workspace import Workspace, read_json, write_json
 POLL_SECONDS = 0.2
 STOP_SECONDS = 20.0
 RESTARTS = 1
-"""A job whose worker dies is started once more (the machine may have killed it); then its runs have failed."""
+"""A job whose worker dies is started once more (the machine may have killed it); then what it carried has failed."""
+
+Work = grid.Run | Baseline
+"""What has a folder and ends with an outcome there."""
 
 
 class Watcher(Protocol):
@@ -39,6 +44,7 @@ class Watcher(Protocol):
     def preparing(self) -> None: ...
     def started(self, jobs: int, slots: int) -> None: ...
     def finished(self, run: grid.Run, outcome: dict[str, Any]) -> None: ...
+    def compared(self, baseline: Baseline, outcome: dict[str, Any]) -> None: ...
     def restarted(self, job: str, reason: str) -> None: ...
     def tick(self, running: Sequence[grid.Run]) -> None: ...
 
@@ -66,7 +72,7 @@ class Result:
     failed: dict[str, str] = field(default_factory=dict)
     """digest → why"""
     unscored: list[tuple[str, str]] = field(default_factory=list)
-    """(benchmark, why) of every score that could not be made of a run that is done"""
+    """(what, why) of every score that could not be made of a run that is done or of a baseline"""
 
 
 def drive(order: Order, watch: Watcher) -> Result:
@@ -78,9 +84,10 @@ def drive(order: Order, watch: Watcher) -> Result:
 @dataclass
 class _Running:
     handle: Handle
-    waiting: dict[str, grid.Run]
-    """Runs of this job without an outcome that is newer than its start."""
-    families: list[list[dict[str, Any]]]
+    waiting: dict[str, Work]
+    """What of this job is without an outcome that is newer than its start."""
+    parts: list[list[dict[str, Any]]]
+    """What it carries: the runs of one family each, or one baseline."""
     restarts: int = 0
 
 
@@ -92,14 +99,16 @@ class Driver:
         self.watch = watch
         self.space = order.space
         self.runs = resolve.runs(order.study, order.space)
+        self.baselines = baselines.resolve(order.study.baselines, order.space)
         self.by_digest = {run.digest: run for run in self.runs}
+        self.work: dict[str, Work] = {**self.by_digest, **{baseline.digest: baseline for baseline in self.baselines}}
         self.largest = {family.digest: family.runs[-1].tokens for family in grid.families(self.runs)}
         self.store = Store.open(self.space.database)
         self.trials = Trials(self.store, order.study.name)
         self.failed: dict[str, str] = {}
         self.unscored: list[tuple[str, str]] = []
-        self.unmet: list[grid.Run] = []
-        """Runs that an adopted job scored on less than this study wants."""
+        self.unmet: list[Work] = []
+        """What an adopted job scored on less than this study wants."""
         self.trained = 0
         self.here, self.scoring = Here(order.study, order.space), Scoring(order.study.evaluate)
 
@@ -108,8 +117,9 @@ class Driver:
         asked = [Asked(b.name, b.fresh, b.digest) for b in self._wanted(self.runs[0]).benchmarks(fresh=True)]
         self.store.save_study(self.order.study, self.order.file, self.order.profile, asked)
         self.store.declare(self.order.study.name, self.runs)
+        self.store.declare_baselines(self.order.study.name, [baseline.digest for baseline in self.baselines])
         missing = self._missing()
-        self.watch.planned(self.runs, self.by_digest.keys() - missing.keys())
+        self.watch.planned(self.runs, {run.digest for run in self.runs} - missing.keys())
         try:
             if missing or self._audit_is_missing():  # an earlier driver may have been killed before its audit
                 with _signals_as_interrupt():
@@ -124,51 +134,61 @@ class Driver:
             self.store.close()
         return Result(tuple(self.runs), self.trained, self.failed, self.unscored)
 
-    def _missing(self) -> dict[str, grid.Run]:
-        """Runs to train or to score, after recording outcomes that an earlier driver did not live to record."""
+    def _missing(self) -> dict[str, Work]:
+        """What is to be trained or scored, after recording outcomes that an earlier driver did not live to record."""
         done = self.store.done(self.order.study.name)
         missing = {}
-        for digest, run in self.by_digest.items():
-            outcome = read_json(self.space.run(digest) / "outcome.json")
-            if outcome is None or outcome["status"] != "done" or not self._is_met(run, outcome) or self._failures(run, outcome):
-                missing[digest] = run
+        for digest, work in self.work.items():
+            outcome = read_json(self._folder(work) / "outcome.json")
+            if outcome is None or outcome["status"] != "done" or not self._is_met(work, outcome) or self._failures(work, outcome):
+                missing[digest] = work
             elif digest not in done:
-                self._record(run, outcome)
+                self._record(work, outcome)
         return missing
 
-    def _wanted(self, run: grid.Run) -> Wanted:
-        return Wanted(self.order.study.evaluate, run.data)
+    def _folder(self, work: Work) -> Path:
+        return self.space.run(work.digest) if isinstance(work, grid.Run) else self.space.baselines / work.digest
 
-    def _is_met(self, run: grid.Run, outcome: dict[str, Any]) -> bool:
-        return self._wanted(run).is_met(outcome, self._is_largest(run))
+    def _wanted(self, work: Work) -> Wanted:
+        return Wanted(self.order.study.evaluate, work.data if isinstance(work, grid.Run) else self.order.study.data)
 
-    def _failures(self, run: grid.Run, outcome: dict[str, Any]) -> list[tuple[str, str]]:
-        return self._wanted(run).failures(outcome, self._is_largest(run))
+    def _is_met(self, work: Work, outcome: dict[str, Any]) -> bool:
+        return self._wanted(work).is_met(outcome, self._is_largest(work))
 
-    def _is_largest(self, run: grid.Run) -> bool:
-        """Whether the run has its family's largest budget, where the fresh twins are scored too."""
-        return run.tokens == self.largest[run.family]
+    def _failures(self, work: Work, outcome: dict[str, Any]) -> list[tuple[str, str]]:
+        return self._wanted(work).failures(outcome, self._is_largest(work))
 
-    def _walk(self, missing: dict[str, grid.Run]) -> None:
+    def _is_largest(self, work: Work) -> bool:
+        """Whether it is a run with its family's largest budget, where the fresh twins are scored too."""
+        return isinstance(work, grid.Run) and work.tokens == self.largest[work.family]
+
+    def _walk(self, missing: dict[str, Work]) -> None:
         running = self._adopt(missing)
         adopted = {d for job in running for d in job.waiting}
         try:
             self.watch.preparing()
             prepare.prepare(self.runs, self.order.study.evaluate, self.space, self.order.processes)
-            queue = [self._rows(job) for job in jobs_of([r for d, r in missing.items() if d not in adopted], self.order.launcher.slots)]
+            queue = self._queue([work for digest, work in missing.items() if digest not in adopted])
             self.watch.started(len(queue) + len(running), self.order.launcher.slots)
             while queue or running or self.unmet:
                 if not queue and not running:
-                    queue, self.unmet = [self._rows(job) for job in jobs_of(self.unmet, self.order.launcher.slots)], []
+                    queue, self.unmet = self._queue(self.unmet), []
                 while queue and len(running) < self.order.launcher.slots:
                     running.append(self._start(queue.pop(0)))
                 self._collect(running)
-                self.watch.tick([run for job in running for run in job.waiting.values()])
+                self.watch.tick([work for job in running for work in job.waiting.values() if isinstance(work, grid.Run)])
                 if running:
                     time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             self._stop(running)
             raise Interrupted("stopped; everything trained so far is kept, and the same command goes on from there") from None
+
+    def _queue(self, missing: Sequence[Work]) -> list[list[list[dict[str, Any]]]]:
+        """The parts of each job, in the order to start them. The baselines are one job, so that one of them is in memory at a time."""
+        runs = [work for work in missing if isinstance(work, grid.Run)]
+        compared = [[self._baseline_row(work)] for work in missing if isinstance(work, Baseline)]
+        families = [[[self._row(run) for run in family.runs] for family in job] for job in jobs_of(runs, self.order.launcher.slots)]
+        return [*([compared] if compared else []), *families]
 
     def _audit_is_missing(self) -> bool:
         benchmarks = self._wanted(self.runs[0]).benchmarks(fresh=True)
@@ -181,17 +201,19 @@ class Driver:
         audit.measure([*streams], self._wanted(self.runs[0]).benchmarks(fresh=True), self.space, self.order.processes)
         audit.record([*streams], self.space, self.store)
 
-    def _adopt(self, missing: dict[str, grid.Run]) -> list[_Running]:
+    def _adopt(self, missing: dict[str, Work]) -> list[_Running]:
         adopted = []
         for folder in sorted(self.space.jobs.glob("*")):
             handle = Adopted(folder)
             if handle.alive() and (job := read_json(folder / "job.json")):
-                waiting = {r["digest"]: missing[r["digest"]] for runs in job["families"] for r in runs if r["digest"] in missing}
-                adopted.append(_Running(handle, waiting, job["families"]))
+                parts = [*job["families"], *([row] for row in job.get("baselines", []))]
+                waiting = {row["digest"]: missing[row["digest"]] for rows in parts for row in rows if row["digest"] in missing}
+                adopted.append(_Running(handle, waiting, parts))
         return adopted
 
-    def _rows(self, job: Sequence[grid.Family]) -> list[list[dict[str, Any]]]:
-        return [[self._row(run) for run in family.runs] for family in job]
+    def _baseline_row(self, baseline: Baseline) -> dict[str, Any]:
+        data = self.order.study.data.model_dump(mode="json", exclude_defaults=True)
+        return {"digest": baseline.digest, "baseline": asdict(baseline), "data": data}
 
     def _row(self, run: grid.Run) -> dict[str, Any]:
         data = run.data.model_dump(mode="json", exclude_defaults=True)
@@ -204,25 +226,29 @@ class Driver:
             "fresh": self._is_largest(run),
         }
 
-    def _start(self, families: list[list[dict[str, Any]]], restarts: int = 0) -> _Running:
+    def _start(self, parts: list[list[dict[str, Any]]], restarts: int = 0) -> _Running:
         order = self.order
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{families[0][0]['family'][:8]}" + (f"-again{restarts}" if restarts else "")
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{parts[0][0].get('family', parts[0][0]['digest'])[:8]}"
+        name += f"-again{restarts}" if restarts else ""
         study = order.study.model_dump(mode="json", by_alias=True, include={"evaluate", "launch", "keep_models"})
-        families = [[self._with_prediction(row, len(rows) > 1) for row in rows] for rows in families]
+        families = [[self._with_prediction(row, len(rows) > 1) for row in rows] for rows in parts if "family" in rows[0]]
         folder = self.space.job(name)
         write_json(folder / "job.json", {
             "root": str(self.space.root.absolute()), "study": study, "families": families,
+            "baselines": [rows[0] for rows in parts if "baseline" in rows[0]],
             "device": order.device, "compile": order.compile, "launcher": order.launcher.name,
             "optimizer_backend": order.study.train.optimizer.backend,
         })  # fmt: skip
-        waiting = {r["digest"]: self.by_digest[r["digest"]] for runs in families for r in runs}
-        for digest in waiting:
-            (self.space.run(digest) / "outcome.json").unlink(missing_ok=True)
-            self.store.start(digest, name)
+        waiting = {row["digest"]: self.work[row["digest"]] for rows in parts for row in rows}
+        runs = [work for work in waiting.values() if isinstance(work, grid.Run)]
+        for work in waiting.values():
+            (self._folder(work) / "outcome.json").unlink(missing_ok=True)
+        for run in runs:
+            self.store.start(run.digest, name)
         handle = order.launcher.start(folder)
-        for run in waiting.values():
+        for run in runs:
             self.trials.start(run)
-        return _Running(handle, waiting, families, restarts)
+        return _Running(handle, waiting, parts, restarts)
 
     def _with_prediction(self, row: dict[str, Any], with_others: bool) -> dict[str, Any]:
         """The row with what is expected of the run, from what is known as its job starts; of a trained one, what was expected then."""
@@ -233,45 +259,54 @@ class Driver:
         return {**row, "predicted": {"seconds": expected.seconds, "memory_bytes": expected.memory_bytes}}
 
     def _collect(self, running: list[_Running]) -> None:
-        """Record new outcomes; a job that died without them is started again, or its runs have failed."""
+        """Record new outcomes; a job that died without them is started again, or what it carried has failed."""
         for job in list(running):
             alive = job.handle.alive()  # asked before looking for files: what a dead worker wrote is all there
-            for digest, run in list(job.waiting.items()):
-                if outcome := read_json(self.space.run(digest) / "outcome.json"):
+            for digest, work in list(job.waiting.items()):
+                if outcome := read_json(self._folder(work) / "outcome.json"):
                     del job.waiting[digest]
-                    if outcome["status"] == "done" and not self._is_met(run, outcome):
-                        self.unmet.append(run)
+                    if outcome["status"] == "done" and not self._is_met(work, outcome):
+                        self.unmet.append(work)
                     else:
-                        self._record(run, outcome)
+                        self._record(work, outcome)
             if not alive:
                 running.remove(job)
                 if job.waiting:
                     self._died(job, running)
 
     def _died(self, job: _Running, running: list[_Running]) -> None:
-        """Start the job once more; if that was tried, its first unfinished family has failed and the others go on."""
+        """Start the job once more; if that was tried, the first part that it did not end has failed and the others go on."""
         reason = job.handle.exit_reason()
-        left = [rows for runs in job.families if (rows := [r for r in runs if r["digest"] in job.waiting])]
+        left = [rows for part in job.parts if (rows := [row for row in part if row["digest"] in job.waiting])]
         if job.restarts < RESTARTS:
             self.watch.restarted(job.handle.folder.name, reason)
             running.append(self._start(left, job.restarts + 1))
             return
         for row in left[0]:
-            self._record(job.waiting[row["digest"]], {"digest": row["digest"], "status": "failed", "error": reason})
+            work = job.waiting[row["digest"]]
+            failed = {"digest": row["digest"], "status": "failed", "error": reason}
+            self._record(work, work.outcome(reason) if isinstance(work, Baseline) else failed)
         if left[1:]:
             running.append(self._start(left[1:]))
 
-    def _record(self, run: grid.Run, outcome: dict[str, Any]) -> None:
+    def _record(self, work: Work, outcome: dict[str, Any]) -> None:
+        if isinstance(work, Baseline):
+            self.store.record_baseline(outcome, self._folder(work))
+            of = f"the baseline {work.name}"
+            self.unscored += [(f"{name} of {of}", why) for name, why in self._failures(work, outcome)]
+            self.unscored += [(of, outcome["error"])] if outcome["error"] else []
+            self.watch.compared(work, outcome)
+            return
         if outcome["status"] == "done":
-            self.store.record(outcome, self.space.run(run.digest))
+            self.store.record(outcome, self._folder(work))
             self.trained += 1
-            self.unscored += self._failures(run, outcome)
-            self._learn(run, outcome)
+            self.unscored += self._failures(work, outcome)
+            self._learn(work, outcome)
         else:
-            self.store.fail(run.digest, outcome["error"])
-            self.trials.fail(run.digest, outcome["error"])
-            self.failed[run.digest] = outcome["error"]
-        self.watch.finished(run, outcome)
+            self.store.fail(work.digest, outcome["error"])
+            self.trials.fail(work.digest, outcome["error"])
+            self.failed[work.digest] = outcome["error"]
+        self.watch.finished(work, outcome)
 
     def _learn(self, run: grid.Run, outcome: dict[str, Any]) -> None:
         """What the run really took makes the next prediction better."""

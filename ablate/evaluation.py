@@ -7,24 +7,30 @@ again when the model is examined the next time.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from ablate.baselines import Baseline, prefix_of
+from ablate.data.tokenizer import end_of_text
 from ablate.errors import AblateError, DiskFullError, Interrupted
 from ablate.evals import last_word, scoring, texts
 from ablate.evals.items import Benchmark
+from ablate.evals.latency import latency
 from ablate.evals.likelihood import reads_trees
-from ablate.evals.requests import Requests, requests
+from ablate.evals.requests import Requests, beginning, requests
 from ablate.evals.result import Result
-from ablate.scored import Text
+from ablate.scored import Text, Wanted
 from ablate.study import spec
-from ablate.workspace import disk_full, is_disk_full, read_json, score_file, write_json
+from ablate.train import device
+from ablate.workspace import Workspace, disk_full, is_disk_full, read_json, score_file, write_json
 
 Row = dict[str, Any]
 
@@ -33,14 +39,17 @@ class Examiner:
     """Scores the models of one tokenizer; what it makes of benchmarks and texts is made once and serves all of them."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, prefix: tuple[int, ...], max_tokens: int, device: torch.device, evaluate: spec.Evaluate
-    ) -> None:
-        """`prefix`: the tokens that every text begins with for these models; `max_tokens`: how many they see at once."""
+        self, tokenizer: PreTrainedTokenizerFast, prefix: tuple[int, ...], max_tokens: int, device: torch.device, evaluate: spec.Evaluate,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:  # fmt: skip
+        """`prefix`: the tokens that every text begins with for these models; `max_tokens`: how many they see at once; `say` is told every
+        score as it is made."""
         self.tokenizer = tokenizer
         self.prefix = prefix
         self.max_tokens = max_tokens
         self.device = device
         self.evaluate = evaluate
+        self.say = say
         self._requests: dict[tuple[str, bool], Requests] = {}
         self._windows: dict[str, texts.Windows | None] = {}
 
@@ -69,6 +78,7 @@ class Examiner:
             answers.unlink(missing_ok=True)
         identity = {"digest": digest, "benchmark_digest": benchmark.digest, "seconds": time.perf_counter() - began, "error": error}
         write_json(path, {**row, **identity})
+        self.say(f"{benchmark.name}: {error or row['score']}")
 
     def _result(self, benchmark: Benchmark, model: PreTrainedModel) -> Result:
         score = last_word.score if benchmark.kind == "last_word" else scoring.score
@@ -95,8 +105,8 @@ class Examiner:
     def _cut(self, text: Text) -> texts.Windows | None:
         """The text, tokenised once; None where its source holds nothing out."""
         if text.name not in self._windows:
-            documents = text.documents()
-            self._windows[text.name] = texts.windows(documents, self.tokenizer, self.max_tokens) if documents else None
+            documents, first = text.documents(), self.prefix[-1] if self.prefix else beginning(self.tokenizer)
+            self._windows[text.name] = texts.windows(documents, self.tokenizer, self.max_tokens, first) if documents else None
         return self._windows[text.name]
 
 
@@ -119,7 +129,7 @@ def _named(benchmark: Benchmark) -> Row:
 def _unscored(benchmark: Benchmark) -> Row:
     """The row of a benchmark that failed."""
     numbers = dict.fromkeys(("score", "stderr", "acc_norm", "mean_logprob"))
-    return {**_named(benchmark), "metric": "acc", **numbers, "chance": benchmark.chance, "n": len(benchmark.items)}
+    return {**_named(benchmark), "metric": None, **numbers, "chance": benchmark.chance, "n": len(benchmark.items)}
 
 
 def _sentence(error: Exception, path: Path) -> str:
@@ -132,3 +142,28 @@ def _sentence(error: Exception, path: Path) -> str:
         return str(error)
     traceback.print_exception(error)
     return f"{type(error).__name__}: {error}"
+
+
+def examine_baseline(
+    space: Workspace, baseline: Baseline, wanted: Wanted, chosen: torch.device, say: Callable[[str], None] = lambda line: None
+) -> Row:
+    """Score `baseline` on everything that is wanted and not in its folder; its outcome, which is written there last. It has failed where
+    it cannot be loaded. Fresh twins are not asked: they tell what a run memorised of a text, and this one's is not known."""
+    started, folder, error, cost = time.time(), space.baselines / baseline.digest, None, None
+    try:
+        tokenizer = baseline.tokenizer()
+        prefix = (end_of_text(tokenizer),) if baseline.is_run else prefix_of(tokenizer)
+        model = baseline.load(chosen)
+        examiner = Examiner(tokenizer, prefix, baseline.max_tokens, chosen, wanted.evaluate, say)
+        examiner.examine(folder, baseline.digest, model, wanted.benchmarks(fresh=False), wanted.texts())
+        cost = latency(model, chosen, space.latency)
+    except Exception as e:
+        error = _sentence(e, folder)
+    attempt = {
+        "host": socket.gethostname(), "pid": os.getpid(), "device_type": chosen.type, "started": started, "ended": time.time(),
+        **device.describe(chosen),
+    }  # fmt: skip
+    found = {"scores": scores_in(folder, baseline.digest), "texts": texts_in(folder), "latency": cost, "attempt": attempt}
+    outcome = baseline.outcome(error, **found)
+    write_json(folder / "outcome.json", outcome)
+    return outcome

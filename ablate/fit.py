@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ablate.baselines import Baseline
 from ablate.errors import StudyError
 from ablate.model import ladder
 from ablate.model.memory import RESERVED, Fit, fits
-from ablate.predict import PROCESS_BYTES, Machine, parts, peak
+from ablate.predict import PROCESS_BYTES, Machine, memory_of, parts, peak
 from ablate.study import grid, spec
 from ablate.study.quantities import format_bytes, format_count
 from ablate.workspace import Workspace
@@ -33,6 +36,19 @@ def refuse_memory(largest: grid.Run, machine: Machine, together: int) -> None:
         f"and there is {format_bytes(have)} on {machine.name}: lower grid.params or launch.slots, raise launch.devices, or run it on "
         "a larger device" + (f"; it fits on {fit}" if fit else "")
     )
+
+
+def refuse_weights(found: Sequence[Baseline], chosen: torch.device) -> None:
+    """StudyError for a baseline whose weights alone are more than the device holds."""
+    have = memory_of(chosen)
+    for one in found:
+        need = one.bytes_on(chosen.type)
+        if need > have:
+            raise StudyError(
+                f"{one.name}: its {format_count(one.params_total)} parameters take {format_bytes(need)} in "
+                f"{str(one.dtype(chosen.type)).removeprefix('torch.')}, and there is {format_bytes(have)} on this {chosen.type}; leave the "
+                "baseline out, or score it on a larger device"
+            )
 
 
 def refuse_disk(needed: int, space: Workspace) -> None:

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -27,10 +27,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 from transformers.utils import logging as transformers_logging
 
 from ablate import ranks
+from ablate.baselines import Baseline
 from ablate.data import mixture, shards, tokenizer
 from ablate.errors import AblateError, Interrupted
 from ablate.evals.latency import latency
-from ablate.evaluation import Examiner, scores_in, texts_in
+from ablate.evaluation import Examiner, examine_baseline, scores_in, texts_in
 from ablate.jobs import packs_of
 from ablate.launch.base import hold
 from ablate.leave import Leave, on_signals
@@ -63,6 +64,8 @@ class Job:
     compile: bool
     optimizer_backend: Literal["auto", "apex", "torch"]
     launcher: str
+    baselines: list[dict[str, Any]] = field(default_factory=list)
+    """As {"digest", "baseline", "data"}."""
 
 
 def read(folder: Path) -> Job:
@@ -72,7 +75,7 @@ def read(folder: Path) -> Job:
 
 
 def work(folder: Path, leave: Leave | None = None, world: World | None = None) -> None:
-    """Carry the job in `folder` through, leading the world if there is one; a run's error is recorded and the next one goes on."""
+    """Carry the job in `folder` through, leading the world if there is one; what fails is recorded and the next one goes on."""
     job = read(folder)
     chosen, launch = device.pick(job.device), job.study["launch"]
     desks: dict[str, Desk] = {}
@@ -92,6 +95,15 @@ def work(folder: Path, leave: Leave | None = None, world: World | None = None) -
                 locks.enter_context(hold(family / "lock", f"the family {family.name}", wait=True))
             stack: Stack = Pack(pack, chosen, job.compile, backend) if pack > 1 else one
             drive(stack, [partial(_carry, desk(runs), runs) for runs in families])
+    for row in job.baselines:
+        _score_baseline(job, row, chosen)
+
+
+def _score_baseline(job: Job, row: dict[str, Any], chosen: torch.device) -> None:
+    wanted = Wanted(spec.Evaluate.model_validate(job.study["evaluate"]), spec.Data.model_validate(row["data"]))
+    with hold(job.workspace.baselines / row["digest"] / "lock", f"the baseline {row['baseline']['name']}", wait=True):
+        examine_baseline(job.workspace, Baseline(**row["baseline"]), wanted, chosen)
+    device.free_unreferenced(chosen)
 
 
 class Desk:

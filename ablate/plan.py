@@ -11,13 +11,26 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
-from ablate import prefetch, prepare, resolve
+from ablate import baselines, prefetch, prepare, resolve
 from ablate.detect import Detectable, detectable
 from ablate.errors import StudyError
-from ablate.fit import disk, existing, refuse_disk, refuse_memory, where_it_fits
+from ablate.fit import disk, existing, refuse_disk, refuse_memory, refuse_weights, where_it_fits
 from ablate.jobs import cores, jobs_of
 from ablate.model import ladder
-from ablate.predict import Elsewhere, Here, JobTime, Machine, Scoring, family_tokens, job_time, machine_for, peak, prediction, tokens_of
+from ablate.predict import (
+    Elsewhere,
+    Here,
+    JobTime,
+    Machine,
+    Scoring,
+    family_tokens,
+    job_time,
+    machine_for,
+    peak,
+    prediction,
+    scoring_share,
+    tokens_of,
+)
 from ablate.report import generation
 from ablate.study import grid, spec
 from ablate.study.quantities import parse_seconds
@@ -66,6 +79,8 @@ class RunPrice:
     flops: float
     memory_bytes: int
     device_hours: float | None
+    scoring: float | None
+    """Share of its time that scoring takes; None where nothing is known of the shape."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +103,8 @@ class Price:
     """Most passes that any run makes over each source that can end; embedded corpora never do. Empty where some are absent."""
     absent: tuple[str, ...]
     """Data sets of the hub that are not on this machine, so that nobody has counted their tokens."""
+    absent_baselines: tuple[str, ...]
+    """Baselines of the hub that are not on this machine. What scoring the baselines takes is in no figure here."""
     flops: float
     flops_alone: float
     """If every run were trained alone."""
@@ -114,9 +131,11 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
         prepare.check_evaluation(runs, study.evaluate)
     machine = machine_for(study, space)
     refuse(study, runs, machine, space)
+    lacking = _refuse_baselines(study, machine, space)
     if isinstance(machine, Here):
         machine.speeds.measure([run.recipe for run in runs], say)
     slots, families = machine.slots, grid.families(runs)
+    by_name = {family.digest: family for family in families}
     jobs, scoring = jobs_of(runs, slots), Scoring(study.evaluate)
     times = [job_time(job, machine, scoring, study.launch.share) for job in jobs]
     hours = _hours(times)
@@ -126,8 +145,9 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
         study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots,
         device=machine.name, assumption=machine.assumption,
         sizes=tuple(_size(study, [r for r in runs if r.params == p], machine, scoring) for p in sorted({r.params for r in runs})),
-        each=tuple(_run_price(run, machine, run.family in trunks) for run in runs),
+        each=tuple(_run_price(run, machine, by_name[run.family], run.family in trunks, scoring) for run in runs),
         tokens=read, epochs=epochs, data_gpu_hours=generation.planned([run.data.costs() for run in runs], read, epochs), absent=absent,
+        absent_baselines=tuple(lacking),
         flops=sum(_family_flops(f.runs, study.launch.share) for f in families),
         flops_alone=sum(_flops(r.recipe) * tokens_of(r) for r in runs),
         memory=_together(runs, machine), memory_here=machine.memory_bytes,
@@ -144,6 +164,7 @@ def refuse_bad_fit(study: spec.Study, space: Workspace) -> None:
     missing = [run for run in resolve.runs(study, space) if not (space.run(run.digest) / "outcome.json").exists()]
     if missing:
         refuse(study, missing, Here(study, space), space)
+    refuse_weights(baselines.resolve(study.baselines, space), device.pick(study.launch.device))
 
 
 def refuse(study: spec.Study, runs: Sequence[grid.Run], machine: Machine, space: Workspace) -> None:
@@ -157,6 +178,15 @@ def refuse(study: spec.Study, runs: Sequence[grid.Run], machine: Machine, space:
         if study.train.optimizer.backend == "apex":
             optim.backend_of("apex", device.pick(study.launch.device))
         refuse_disk(disk(study, runs, most_read(runs)), space)
+
+
+def _refuse_baselines(study: spec.Study, machine: Machine, space: Workspace) -> list[str]:
+    """The baselines that are not on this machine; StudyError for one that is and cannot be scored."""
+    lacking = baselines.absent(study.baselines)
+    found = baselines.resolve([name for name in study.baselines if name not in lacking], space)
+    if isinstance(machine, Here):
+        refuse_weights(found, device.pick(study.launch.device))
+    return lacking
 
 
 def refuse_over_budget(price: Price, budget: str) -> None:
@@ -196,11 +226,11 @@ def _size(study: spec.Study, runs: Sequence[grid.Run], machine: Machine, scoring
     )  # fmt: skip
 
 
-def _run_price(run: grid.Run, machine: Machine, shares_trunk: bool) -> RunPrice:
+def _run_price(run: grid.Run, machine: Machine, family: grid.Family, shares_trunk: bool, scoring: Scoring) -> RunPrice:
     predicted = prediction(run, machine, shares_trunk)
     hours = None if predicted.seconds is None else predicted.seconds / 3600
-    flops = float(_flops(run.recipe) * tokens_of(run))
-    return RunPrice(run.digest, run.params, run.tokens, run.seed, run.factors, flops, predicted.memory_bytes, hours)
+    flops, scored = float(_flops(run.recipe) * tokens_of(run)), scoring_share(run, machine, scoring, run.digest == family.runs[-1].digest)
+    return RunPrice(run.digest, run.params, run.tokens, run.seed, run.factors, flops, predicted.memory_bytes, hours, scored)
 
 
 def _together(runs: Sequence[grid.Run], machine: Machine) -> int:

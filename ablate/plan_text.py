@@ -9,6 +9,8 @@ from ablate.study.quantities import format_bytes, format_count, format_seconds
 
 MOST_ROWS = 30
 """Of the table of runs; `--format json` has every run."""
+MOST_SCORING = 0.2
+"""Of a run's time, without a warning."""
 
 
 def as_text(price: Price) -> str:
@@ -58,12 +60,26 @@ def _whole(price: Price) -> list[str]:
         f"tokens    most that one run reads of a source: {read}",
         *generation.lines(price.data_gpu_hours),
         *(f"absent    {name} is not on this machine: `ablate prefetch` fetches it, then epochs can be counted" for name in price.absent),
+        *(f"absent    the baseline {name} is not on this machine: `ablate prefetch` fetches it" for name in price.absent_baselines),
         f"memory    {format_bytes(price.memory)} with all slots busy, of {format_bytes(price.memory_here)} there",
         *(f"fits      {format_count(s.params)} on {'; '.join(s.fits)}" for s in price.sizes if s.fits),
         f"disk      {format_bytes(price.disk)}, of {format_bytes(price.disk_here)} free here",
         f"time      {_time(price)}" + (f", at {price.assumption}" if price.assumption else ""),
+        *_scoring(price.each),
         f"detects   a difference in mean score of {found.difference:.2f} between two cells (seeds: {price.seeds}, 80% power, 5% level; "
         f"spread over seeds {found.seed_sd:.2f}, {'that of the finished runs' if found.measured else 'assumed'})",
+    ]
+
+
+def _scoring(each: tuple[RunPrice, ...]) -> list[str]:
+    """A warning where scoring is much of what a run takes."""
+    shares = [(run.scoring, run) for run in each if run.scoring is not None and run.scoring > MOST_SCORING]
+    if not shares:
+        return []
+    share, run = max(shares, key=lambda one: one[0])
+    return [
+        f"scoring   more than {MOST_SCORING:.0%} of the time of {len(shares)} of {len(each)} runs, up to {share:.0%} (params "
+        f"{format_count(run.params)}, tokens {format_count(run.tokens)}): fewer benchmarks or a limit: on their items would save it"
     ]
 
 

@@ -284,6 +284,15 @@ class Scoring:
         return self._known[key]
 
 
+def scoring_share(run: grid.Run, machine: Machine, scoring: Scoring, fresh: bool) -> float | None:
+    """Of the time of a run, were it trained alone, what scoring takes; None where nothing is known of the shape."""
+    rate, reading = machine.rate(run.recipe), machine.reading(run.recipe)
+    if rate is None or reading is None:
+        return None
+    scored = scoring.tokens(run, fresh) / reading
+    return scored / (scored + tokens_of(run) / rate.tokens_per_s)
+
+
 def job_time(job: Sequence[grid.Family], machine: Machine, scoring: Scoring, share: str) -> JobTime | None:
     """Of one process: its start, its families' training, the scoring of every run; None where nothing is known of the shape."""
     training, beside = 0.0, machine.setup_seconds(job[0].runs[0].recipe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ablate import resolve
+from ablate import baselines, resolve
 from ablate.data import hub
 from ablate.errors import StudyError
 from ablate.evals import rows
@@ -30,6 +30,9 @@ def fetch(study: spec.Study, space: Workspace) -> Iterator[str]:
         sizes = [path.stat().st_size for path in hub.paths(source)]
         pinned = hub.commit("dataset", source.hf or "", source.revision)
         yield f"data set {source.name} at {pinned[:12]}: {len(sizes)} files, {format_bytes(sum(sizes))}"
+    for baseline in baselines.resolve(study.baselines, space):
+        some = True
+        yield f"baseline {baseline.name}: {baseline.folder}"
     resolve.runs(study, space)  # fetches the models to start from, and refuses what could not be run
     yield "everything is here" if some or study.model.start_from else "the study needs nothing of the hub"
 

@@ -48,10 +48,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Everything one study asks of its runs."""
+    """Everything one study asks of its runs and baselines."""
 
     evaluate: spec.Evaluate
-    data: spec.Data
+    data: spec.Data | None
+    """What is measured beside; None: the neutral text that comes with the package."""
 
     def benchmarks(self, fresh: bool) -> list[Benchmark]:
         """The benchmarks of a run; with their fresh twins at a family's largest budget, if the study wants them."""
@@ -59,6 +60,8 @@ class Wanted:
 
     def texts(self) -> list[Text]:
         """Held-out text of every source, the neutral one, and those the study names."""
+        if self.data is None:
+            return [Text("neutral", spec.Source(builtin="neutral"), False)]
         own = [Text(name, source, True) for name, source in self.data.trained_on().items()]
         return [
             Text("neutral", self.data.neutral, False),
@@ -77,7 +80,7 @@ class Wanted:
             text.documents()
 
     def _refuse_trained_on(self, text: Text) -> None:
-        for name, source in self.data.trained_on().items():
+        for name, source in self.data.trained_on().items() if self.data else ():
             if sources.shares_text(text.source, source):
                 raise StudyError(
                     f"data.{'' if text.primary else 'held_out.'}{text.name}: {text.source.name} is also what data.{name} trains on, "

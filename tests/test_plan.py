@@ -225,3 +225,22 @@ def test_what_text_costs_and_what_repeating_it_is_worth(price: plan.Price) -> No
     assert "synthetic 12.5 GPU-hours, web unknown (it states no cost:)" in text
     costs = [{"web": 1000.0}, {"web": 3000.0}, {"other": None}]
     assert generation.planned(costs, {"web": 2 * 10**9, "other": 5}, {"web": 4.0}) == {"web": 1500.0, "other": None}
+
+
+def test_scoring_that_takes_much_of_a_run_is_warned_of(tmp_path: Path) -> None:
+    study = load(write(tmp_path))
+    slow = as_text(plan.price(study, known(tmp_path, study, read_tokens_per_s=500.0)))
+    assert "scoring   more than 20% of the time of 4 of 4 runs, up to " in slow and "limit:" in slow
+    fast = plan.price(study, known(tmp_path, study, read_tokens_per_s=1e6))
+    assert "more than 20%" not in as_text(fast)
+    run = next(run for run in resolve.runs(study, Workspace(tmp_path)) if run.tokens == 60_000)
+    scored = Scoring(study.evaluate).tokens(run, fresh=False) / 1e6
+    priced = next(each for each in fast.each if each.run == run.digest)
+    assert priced.scoring == pytest.approx(scored / (scored + 117 * 512 / 1000), rel=1e-6)
+
+
+def test_a_baseline_that_is_not_here_is_named(tmp_path: Path) -> None:
+    study = load(write(tmp_path), None, ["baselines=[owner/never-heard-of]"])
+    priced = plan.price(study, known(tmp_path, study))
+    assert priced.absent_baselines == ("owner/never-heard-of",)
+    assert "the baseline owner/never-heard-of is not on this machine: `ablate prefetch` fetches it" in as_text(priced)

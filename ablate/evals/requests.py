@@ -103,7 +103,7 @@ def _asked(
     different = {context: i for i, context in enumerate(dict.fromkeys(contexts))}
     context_ids = encode(tokenizer, list(different))
     first = (end_of_text(tokenizer),) if prefix is None else prefix
-    alone = first or (_beginning(tokenizer),)
+    alone = first or (beginning(tokenizer),)
     found: list[Asked] = []
     cut: list[bool] = []
     for i, whole in enumerate(encode(tokenizer, [context + continuation for context, continuation in pairs])):
@@ -118,7 +118,7 @@ def _asked(
     return found, cut
 
 
-def _beginning(tokenizer: PreTrainedTokenizerFast) -> int:
+def beginning(tokenizer: PreTrainedTokenizerFast) -> int:
     """What stands for an empty context: lm-eval's prefix token."""
     return int(tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id)
 

@@ -62,15 +62,15 @@ def held_out_documents(source: spec.Source, trained_on: bool, limit_bytes: int =
     return taken
 
 
-def windows(documents: Sequence[str], tokenizer: PreTrainedTokenizerFast, seq_len: int) -> Windows:
+def windows(documents: Sequence[str], tokenizer: PreTrainedTokenizerFast, seq_len: int, first: int | None = None) -> Windows:
     """Cut documents into windows of `seq_len` tokens, so that every token is a target exactly once.
 
-    A document's first window begins with <|endoftext|> as context, each later one with the last token of the window
-    before it (as sequences in training overlap by one). Windows never reach over two documents.
+    A document's first window begins with the token `first` (default: <|endoftext|>) as context, each later one with the last token of the
+    window before it (as sequences in training overlap by one). Windows never reach over two documents.
     """
-    first = end_of_text(tokenizer)
     tokenised = encode(tokenizer, documents)
-    cuts = [window for ids in tokenised for window in _cut([first, *ids], seq_len)]
+    begin = end_of_text(tokenizer) if first is None else first
+    cuts = [window for ids in tokenised for window in _cut([begin, *ids], seq_len)]
     if not cuts:
         raise DataError("the documents to measure bits per byte on are empty")
     return Windows(

@@ -87,11 +87,11 @@ def _count(model: str) -> Counts:
     return Counts(sum(n for key, n in sizes.items() if key not in aside), sum(sizes.values()))
 
 
-def load(model: dict[str, Any], folder: Path) -> PreTrainedModel:
-    """The float32 model on the CPU with the weights in `folder`. RunError where they are not those of this shape."""
+def load(model: dict[str, Any], folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The model on the CPU with the weights in `folder`. RunError where they are not those of this shape."""
     with torch.random.fork_rng(devices=[]):
         loaded, report = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, config=config_of(model), dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder, config=config_of(model), dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
     if lacking := sorted(report["missing_keys"]) or sorted(report["mismatched_keys"]):
         raise RunError(

@@ -1,4 +1,4 @@
-"""A checkpoint to start from: where it lies, what it is, and whether it can be used at all. Its weights are not read here.
+"""A checkpoint to start from or to score: where it lies, what it is, and whether it can be used at all. Its weights are not read here.
 
 Only safetensors and JSON are opened, and only architectures that transformers has code for: nothing in a checkpoint runs.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,15 @@ from ablate.study.grid import digest
 from ablate.workspace import Workspace, read_json
 
 _HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?\Z")
-_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+_DESCRIPTION = ("*.json", "*.jinja", "*.model", "*.txt")
+_FILES = (*_DESCRIPTION, "*.safetensors")
 _BOOKKEEPING = re.compile(
     r"model_type|architectures|transformers_version|(torch_)?dtype|use_cache|\w+_token_id|_.*|auto_map|id2label|label2id|problem_type|"
     r"task_specific_params|output_\w+|return_dict\w*|chunk_size_feed_forward|is_\w+|finetuning_task|gradient_checkpointing"
 )
 """Keys of a config.json that say nothing about the shape."""
+UNSTATED_WINDOW = 2048
+"""Of a model whose config states none (position biases, recurrence): what lm-eval takes too."""
 _COMMON = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 
 
@@ -45,63 +47,95 @@ class Pretrained:
         return int(self.model[window_key(self.model)])
 
 
-def pretrained(name: str, space: Workspace | None) -> Pretrained:
+def pretrained(name: str, space: Workspace | None, key: str = "model.from") -> Pretrained:
     """What `model.from: NAME` means: `run:DIGEST` (or its first digits), a folder, or a model of the Hugging Face Hub.
 
-    The identity is the run's digest, the hub's commit, or a hash of the weights' bytes wherever they lie. StudyError where there
-    is nothing, or nothing that can be used.
+    The identity is the run's digest, the hub's commit, or a hash of the weights' bytes wherever they lie. StudyError, naming the
+    study's `key`, where there is nothing, or nothing that can be used.
     """
+    try:
+        folder, identity = _found(name, space)
+        folder = folder.absolute()
+        config = _config(folder, name)
+        weights = _weights(folder, name)
+        return Pretrained(folder, {**_shape(config, folder, name), "weights": identity or _hash(weights)})
+    except StudyError as e:
+        raise StudyError(f"{key}: {e}") from None
+
+
+def is_here(name: str) -> bool:
+    """Whether no network is needed to use it; asks nobody. What is neither a folder nor a name of the hub counts as here."""
+    match = _HUB.match(name)
+    return _existing(name) is not None or match is None or _whole_snapshot(match) is not None
+
+
+def _found(name: str, space: Workspace | None) -> tuple[Path, str | None]:
+    """The folder, and the identity where no hash of the weights is needed for it."""
     kind, _, rest = name.partition(":")
     if kind == "run" and rest:
-        folder, identity = _run(rest, space)
-    else:
-        path = Path(os.path.expanduser(os.path.expandvars(name)))
-        if path.is_dir():
-            folder, identity = path, None
-        else:
-            folder, identity = _hub(name)
-    folder = folder.absolute()
-    config = _config(folder, name)
-    weights = _weights(folder, name)
-    return Pretrained(folder, {**_shape(config, folder, name), "weights": identity or _hash(weights)})
+        return _run(rest, space)
+    folder = _existing(name)
+    return (folder, None) if folder else _hub(name)
+
+
+def _existing(name: str) -> Path | None:
+    path = Path(os.path.expanduser(os.path.expandvars(name)))
+    return path if path.is_dir() else None
 
 
 def _run(prefix: str, space: Workspace | None) -> tuple[Path, str]:
     if space is None:
-        raise StudyError(f"model.from: run:{prefix}: a run of which folder? This is only known to verbs that work in one")
+        raise StudyError(f"run:{prefix}: a run of which folder? This is only known to verbs that work in one")
     found = sorted(path.parent for path in space.runs.glob(f"{prefix}*/run.json")) if re.fullmatch("[0-9a-f]+", prefix) else []
     if len(found) != 1:
         several = f"{len(found)} runs begin so ({', '.join(path.name for path in found[:3])} ...)" if found else "there is no such run"
         raise StudyError(
-            f'model.from: run:{prefix}: {several} in {space.runs.absolute()}; `ablate query "select run from results"` lists them'
+            f'run:{prefix}: {several} in {space.runs.absolute()}; `ablate query "select run from results"` lists them'
         )
     if not (found[0] / "train.json").exists() or not (found[0] / "model").is_dir():
         raise StudyError(
-            f"model.from: run:{prefix}: the run has no finished model here (still training, failed, or keep_models dropped it)"
+            f"run:{prefix}: the run has no finished model here (still training, failed, or keep_models dropped it)"
         )
     return found[0] / "model", f"run:{found[0].name}"
 
 
 def _hub(name: str) -> tuple[Path, str]:
-    """The snapshot of a hub model in the local cache, fetched where it is missing."""
+    """The snapshot of a hub model in the local cache, fetched where it is missing: first what describes it, so that one which cannot be
+    used is refused before its weights have crossed the network."""
     match = _HUB.match(name)
     if not match:
-        raise StudyError(f"model.from: {name!r} is no folder here, no run:DIGEST and no hub id such as owner/model")
-    fetch = partial(huggingface_hub.snapshot_download, match["name"], revision=match["revision"], allow_patterns=list(_FILES))
+        raise StudyError(f"{name!r} is no folder here, no run:DIGEST and no hub id such as owner/model")
+    folder = _whole_snapshot(match)
     try:
-        folder = Path(str(fetch(local_files_only=True)))
-        whole = any(folder.glob("*.safetensors"))
-    except (OSError, ValueError):
-        whole = False
-    try:
-        folder = folder if whole else Path(str(fetch()))
+        if folder is None:
+            _config(Path(_snapshot(match, _DESCRIPTION)), name)
+            folder = Path(_snapshot(match, _FILES))
     except (OSError, ValueError) as e:
         reason = (str(e).strip() or type(e).__name__).splitlines()[0]
         raise StudyError(
-            f"model.from: {name!r} is no folder here, and as a model of the Hugging Face Hub it is neither in the cache nor to be had: "
-            f"{reason}"
+            f"{name!r} is no folder here, and as a model of the Hugging Face Hub it is neither in the cache nor to be had: {reason}"
         ) from None
+    if not any(folder.glob("model*.safetensors")):
+        raise StudyError(
+            f"{name}: it has no model.safetensors on the hub, and weights as pickles, which can run code, are never fetched; convert it, "
+            "give the folder, or name a revision that has them: ID@REVISION (where the hub made a conversion: ID@refs/pr/NUMBER)"
+        )
     return folder, f"hub:{match['name']}@{folder.name}"
+
+
+def _snapshot(match: re.Match[str], patterns: tuple[str, ...], **options: Any) -> str:
+    return str(huggingface_hub.snapshot_download(match["name"], revision=match["revision"], allow_patterns=list(patterns), **options))
+
+
+def _whole_snapshot(match: re.Match[str]) -> Path | None:
+    """The snapshot in the local cache; None where there is none, or one that lacks weights."""
+    try:
+        folder = Path(_snapshot(match, _FILES, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+    index = read_json(folder / "model.safetensors.index.json")
+    wanted = set(index["weight_map"].values()) if index else {"model.safetensors"}
+    return folder if all((folder / file).exists() for file in wanted) else None
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:
@@ -109,18 +143,18 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
     try:
         config = read_json(path)
     except (OSError, ValueError) as e:
-        raise StudyError(f"model.from: {name}: {path} cannot be read ({e})") from None
+        raise StudyError(f"{name}: {path} cannot be read ({e})") from None
     if not isinstance(config, dict):
-        raise StudyError(f"model.from: {name}: there is no config.json in {folder}; give the folder of a transformers checkpoint")
+        raise StudyError(f"{name}: there is no config.json in {folder}; give the folder of a transformers checkpoint")
     family = config.get("model_type")
     if family not in transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise StudyError(
-            f"model.from: {name}: transformers {transformers.__version__} has no causal language model of the type {family!r}, "
+            f"{name}: transformers {transformers.__version__} has no causal language model of the type {family!r}, "
             "and code from a checkpoint is never run"
         )
     if "quantization_config" in config:
         raise StudyError(
-            f"model.from: {name}: the weights are quantised, and what is trained here is not; give the checkpoint before quantisation"
+            f"{name}: the weights are quantised, and those are neither trained nor scored here; give the checkpoint before quantisation"
         )
     return config
 
@@ -132,10 +166,10 @@ def _weights(folder: Path, name: str) -> list[Path]:
     pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
     if pickles:
         raise StudyError(
-            f"model.from: {name}: {folder} holds its weights as {pickles[0]}, a pickle, which can run code and is never opened; "
+            f"{name}: {folder} holds its weights as {pickles[0]}, a pickle, which can run code and is never opened; "
             "convert it, such as by loading it with transformers and calling save_pretrained"
         )
-    raise StudyError(f"model.from: {name}: there is no model.safetensors in {folder}")
+    raise StudyError(f"{name}: there is no model.safetensors in {folder}")
 
 
 def _hash(weights: list[Path]) -> str:
@@ -151,9 +185,9 @@ def _shape(config: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
         values |= {key: getattr(made, key) for key in (*_COMMON, "tie_word_embeddings") if key not in values}
     except Exception as e:  # the config class refuses what it likes, each in its own way
         raise StudyError(
-            f"model.from: {name}: {folder / 'config.json'} does not describe a model that transformers can build: {e}"
+            f"{name}: {folder / 'config.json'} does not describe a model that transformers can build: {e}"
         ) from None
     values |= {key: 0.0 for key, value in made.to_dict().items() if re.search("drop", key) and isinstance(value, float)}
     if window_key(values) not in values:
-        values["max_position_embeddings"] = made.max_position_embeddings
+        values["max_position_embeddings"] = getattr(made, "max_position_embeddings", UNSTATED_WINDOW)
     return {"family": config["model_type"], **values}

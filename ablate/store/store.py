@@ -216,9 +216,12 @@ class Store:
             overlaps.replace(connection, shards, content, found)
 
     def done(self, study: str) -> set[str]:
-        """Digests of the study's runs that are done."""
+        """Digests of the study's runs and baselines that are done."""
+        asked = study_baselines.c
+        compared = select(baselines.c.baseline).join(study_baselines, asked.baseline == baselines.c.baseline)
         with self._read() as connection:
-            return set(connection.scalars(select(runs.c.run).join(study_runs).where(*writes.of_study(study), runs.c.status == "done")))
+            own = connection.scalars(select(runs.c.run).join(study_runs).where(*writes.of_study(study), runs.c.status == "done"))
+            return {*own, *connection.scalars(compared.where(asked.study == study, baselines.c.status == "done"))}
 
     def studies(self) -> list[str]:
         """Names of all studies, the one changed last first."""
