@@ -37,8 +37,11 @@ SECONDS = 1.0
 _NOT_SHAPE = ("_name_or_path", "architectures", "dtype", "bos_token_id", "eos_token_id", "pad_token_id", "transformers_version")
 
 
-def latency(model: PreTrainedModel, device: torch.device, folder: Path) -> dict[str, Any]:
-    """The latency columns of results.db for a model in eval mode on `device`: from `folder` where they were measured before."""
+def latency(model: PreTrainedModel, device: torch.device, folder: Path) -> dict[str, Any] | None:
+    """The latency columns of results.db for a model in eval mode on `device`: from `folder` where they were measured before. None for
+    a model that has no key-value cache (a state-space model): nobody would write with it as it is measured here."""
+    if not _keeps_keys(model):
+        return None
     config = json.loads(model.config.to_json_string(use_diff=False))
     shape = json.dumps({key: value for key, value in config.items() if key not in _NOT_SHAPE}, sort_keys=True)
     where = {"inference_precision": str(model.dtype).removeprefix("torch."), "inference_device": devices.describe(device)["device"]}
@@ -94,6 +97,11 @@ def write(model: PreTrainedModel, tokens: Tensor) -> Iterator[Tensor]:
         cache = out.past_key_values
         tokens = head(out.last_hidden_state[:, -1:]).argmax(dim=-1)
         yield tokens
+
+
+@torch.inference_mode()
+def _keeps_keys(model: PreTrainedModel) -> bool:
+    return getattr(model.base_model(input_ids=_tokens(model, 1, 1), use_cache=True), "past_key_values", None) is not None
 
 
 def _tokens(model: PreTrainedModel, rows: int, length: int) -> Tensor:
