@@ -192,10 +192,11 @@ def test_several_true_choices(tokenizer: PreTrainedTokenizerFast, model: LlamaFo
     items = [Item("Ben gave the lamp to", (" Ada", " the owl", " Ben", " two"), 0, "t", answers=answers) for answers in ((0, 2), (1, 3))]
     answered = score(model, requests(benchmark(items), tokenizer, 64), CPU)
     mass = np.exp(plain(model, tokenizer, items[0]))
-    assert answered.details["mc2"] == pytest.approx(0.5)  # the two items' true choices are all choices
-    assert sorted(answered.answers["correct"]) == [0, 1]
+    assert answered.score == pytest.approx(0.5)  # the two items' true choices are all choices
+    assert (answered.metric, answered.details, answered.acc_norm) == ("mc2", {"acc": 0.5}, None)
     first = score(model, requests(benchmark(items[:1] * 2), tokenizer, 64), CPU)
-    assert first.details["mc2"] == pytest.approx((mass[0] + mass[2]) / mass.sum(), abs=TOLERANCE)
+    assert first.score == pytest.approx((mass[0] + mass[2]) / mass.sum(), abs=TOLERANCE)
+    assert first.answers["correct"] == pytest.approx([first.score] * 2)
 
 
 def test_score_digest_follows_model_and_items() -> None:
