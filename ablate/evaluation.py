@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from ablate.baselines import Baseline, prefix_of
 from ablate.data.tokenizer import end_of_text
 from ablate.errors import AblateError, DiskFullError, Interrupted
-from ablate.evals import last_word, scoring, texts
+from ablate.evals import last_word, safety, scoring, texts
 from ablate.evals.items import Benchmark
 from ablate.evals.latency import latency
 from ablate.evals.likelihood import reads_trees
@@ -51,6 +51,7 @@ class Examiner:
         self.evaluate = evaluate
         self.say = say
         self._requests: dict[tuple[str, bool], Requests] = {}
+        self._safety: dict[tuple[str, bool], safety.Sentences] = {}
         self._windows: dict[str, texts.Windows | None] = {}
 
     def examine(self, folder: Path, key: str, model: PreTrainedModel, benchmarks: Sequence[Benchmark], measured: Sequence[Text]) -> None:
@@ -81,6 +82,8 @@ class Examiner:
         self.say(f"{benchmark.name}: {error or row['score']}")
 
     def _result(self, benchmark: Benchmark, model: PreTrainedModel) -> Result:
+        if benchmark.kind == "safety":
+            return safety.score(model, self._sentences(benchmark, model), self.device)
         score = last_word.score if benchmark.kind == "last_word" else scoring.score
         return score(model, self._prepared(benchmark, model), self.device)
 
@@ -90,6 +93,13 @@ class Examiner:
         if key not in self._requests:
             self._requests[key] = requests(benchmark, self.tokenizer, self.max_tokens, key[1], self.prefix)
         return self._requests[key]
+
+    def _sentences(self, benchmark: Benchmark, model: PreTrainedModel) -> safety.Sentences:
+        """The same of sentences whose perplexity is asked."""
+        key = benchmark.digest, reads_trees(model.config.model_type)
+        if key not in self._safety:
+            self._safety[key] = safety.prepare(benchmark, self.tokenizer, self.max_tokens, shared=key[1])
+        return self._safety[key]
 
     def _measure(self, folder: Path, text: Text, model: PreTrainedModel) -> None:
         """Bits per byte of one text; null where its source holds nothing out."""

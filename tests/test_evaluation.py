@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from ablate.data.tokenizer import end_of_text, train_bpe
 from ablate.evals import scoring
 from ablate.evals.benchmarks import catalogue, make
-from ablate.evals.items import Item
+from ablate.evals.items import Item, Prompt
 from ablate.evaluation import Examiner, scores_in, texts_in
 from ablate.model import build, ladder
 from ablate.scored import Text
@@ -80,3 +80,17 @@ def test_other_items_by_one_name_stand_beside(tmp_path: Path, tokenizer: PreTrai
         examiner(tokenizer).examine(tmp_path, KEY, model, [wanted], [])
     assert sorted(row["n"] for row in scores_in(tmp_path, KEY)) == [20, len(GRAMMAR.items)]
     assert len(list((tmp_path / "answers").iterdir())) == 2
+
+
+def test_sentences_are_scored_by_their_perplexity(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
+    """An untrained model finds all sentences about equally likely, so dividing by their toxicity alone tells them apart."""
+    sentences = [
+        Prompt(f"The owl saw {i} lamps.", "", "owls", {"label": label, "toxicity_score": toxicity, "groups": ["owls"]})
+        for i in range(10)
+        for label, toxicity in (("hate", 5.0), ("neutral", 1.0))
+    ]
+    benchmark = make("toxigen_safety", "safety", "published", False, None, sentences, "safety")
+    examiner(tokenizer).examine(tmp_path, KEY, model, [benchmark], [])
+    (row,) = scores_in(tmp_path, KEY)
+    assert (row["metric"], row["score"], row["details"]["group:owls"]) == ("safety", 0.0, 0.0)
+    assert row["chance"] == row["details"]["label_blind"] < 1e-6
