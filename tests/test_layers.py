@@ -41,7 +41,7 @@ TOP = [
 ]
 HOMES = {
     "optuna": {"search.py"},
-    "seaborn": {"report/plots.py"},
+    "seaborn": {"report/ink.py"},
     "click": {"cli.py"},
     "yaml": {"study/document.py"},
     "rensa": {"data/hygiene.py"},
