@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from itertools import product
 
 from ablate.errors import DataError, StudyError
-from ablate.evals import embedded, prompts
+from ablate.evals import embedded, prompts, sandbox
 from ablate.evals.catalogue import entry
 from ablate.evals.items import Benchmark, Item, Kind, Prompt
 from ablate.evals.judge import judge_of
@@ -41,14 +41,11 @@ def catalogue(specs: Sequence[spec.Benchmark], fresh: bool) -> list[Benchmark]:
 
 
 def refuse_unready(evaluate: spec.Evaluate) -> None:
-    """StudyError for a task that the study does not allow, or lacks a judge for."""
+    """StudyError for a task that the study does not allow, or lacks a judge for; UsageError for code that cannot be confined here."""
     for task in (asked.task for asked in evaluate.benchmarks if asked.task is not None):
         kind = entry(task).kind
-        if kind == "code" and not evaluate.allow_code_execution:
-            raise StudyError(
-                f"evaluate.benchmarks: {task} runs what the model writes; allow that with evaluate.allow_code_execution: true "
-                "(it runs in a sandbox without a network), or leave the task out"
-            )
+        if kind == "code":
+            sandbox.check(evaluate.allow_code_execution, task)
         if kind == "story":
             judge_of(task, evaluate.judge)
 
