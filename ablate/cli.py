@@ -105,7 +105,15 @@ def status(study: Path | None, folder: Path) -> None:
 @cli.command()
 @click.argument("study", required=False)
 @_folder
-def plot(study: str | None, folder: Path) -> None:
+@click.option(
+    "--figure",
+    "figures",
+    multiple=True,
+    metavar="NAME",
+    help="Draw only this figure; may be repeated. `published` is the article's comparison, from published scores.",
+)
+@click.option("--published", is_flag=True, help="Show published scores too, hollow and labelled, where benchmark and metric are the same.")
+def plot(study: str | None, folder: Path, figures: tuple[str, ...], published: bool) -> None:
     """Draw the figures into plots/, each with its table beside it, and state the verdict.
 
     STUDY is a study file or the name of a study in results.db; without it, the only one there is.
@@ -115,7 +123,7 @@ def plot(study: str | None, folder: Path) -> None:
     from ablate import verbs
     from ablate.workspace import Workspace
 
-    click.echo(verbs.draw(Workspace(folder), study))
+    click.echo(verbs.draw(Workspace(folder), study, figures, published))
 
 
 @cli.command()

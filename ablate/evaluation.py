@@ -13,10 +13,10 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from ablate.baselines import Baseline, prefix_of
 from ablate.data.tokenizer import end_of_text
@@ -31,6 +31,9 @@ from ablate.scored import Text, Wanted
 from ablate.study import spec
 from ablate.train import device
 from ablate.workspace import Workspace, disk_full, is_disk_full, read_json, score_file, write_json
+
+if TYPE_CHECKING:  # a driver asks here what can be scored and need not wait for the modelling code to load
+    from transformers import PreTrainedModel
 
 Row = dict[str, Any]
 
@@ -50,8 +53,7 @@ class Examiner:
         self.device = device
         self.evaluate = evaluate
         self.say = say
-        self._requests: dict[tuple[str, bool], Requests] = {}
-        self._safety: dict[tuple[str, bool], safety.Sentences] = {}
+        self._prepared: dict[tuple[str, bool], Any] = {}
         self._windows: dict[str, texts.Windows | None] = {}
 
     def examine(self, folder: Path, key: str, model: PreTrainedModel, benchmarks: Sequence[Benchmark], measured: Sequence[Text]) -> None:
@@ -82,24 +84,24 @@ class Examiner:
         self.say(f"{benchmark.name}: {error or row['score']}")
 
     def _result(self, benchmark: Benchmark, model: PreTrainedModel) -> Result:
-        if benchmark.kind == "safety":
-            return safety.score(model, self._sentences(benchmark, model), self.device)
-        score = last_word.score if benchmark.kind == "last_word" else scoring.score
-        return score(model, self._prepared(benchmark, model), self.device)
+        """The score by the benchmark's kind."""
+        match benchmark.kind:
+            case "safety":
+                return safety.score(model, self._made(safety.prepare, benchmark, model), self.device)
+            case "last_word":
+                return last_word.score(model, self._made(self._asked, benchmark, model), self.device)
+            case _:
+                return scoring.score(model, self._made(self._asked, benchmark, model), self.device)
 
-    def _prepared(self, benchmark: Benchmark, model: PreTrainedModel) -> Requests:
+    def _asked(self, benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int, shared: bool) -> Requests:
+        return requests(benchmark, tokenizer, max_tokens, shared, self.prefix)
+
+    def _made(self, make: Callable[..., Any], benchmark: Benchmark, model: PreTrainedModel) -> Any:
         """The benchmark, tokenised once for all models that read it alike."""
         key = benchmark.digest, reads_trees(model.config.model_type)
-        if key not in self._requests:
-            self._requests[key] = requests(benchmark, self.tokenizer, self.max_tokens, key[1], self.prefix)
-        return self._requests[key]
-
-    def _sentences(self, benchmark: Benchmark, model: PreTrainedModel) -> safety.Sentences:
-        """The same of sentences whose perplexity is asked."""
-        key = benchmark.digest, reads_trees(model.config.model_type)
-        if key not in self._safety:
-            self._safety[key] = safety.prepare(benchmark, self.tokenizer, self.max_tokens, shared=key[1])
-        return self._safety[key]
+        if key not in self._prepared:
+            self._prepared[key] = make(benchmark, self.tokenizer, self.max_tokens, key[1])
+        return self._prepared[key]
 
     def _measure(self, folder: Path, text: Text, model: PreTrainedModel) -> None:
         """Bits per byte of one text; null where its source holds nothing out."""
@@ -118,6 +120,12 @@ class Examiner:
             documents, first = text.documents(), self.prefix[-1] if self.prefix else beginning(self.tokenizer)
             self._windows[text.name] = texts.windows(documents, self.tokenizer, self.max_tokens, first) if documents else None
         return self._windows[text.name]
+
+
+def refuse_unfit(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> None:
+    """DataError for a benchmark that models of `tokenizer` which see `max_tokens` tokens at once cannot be scored on."""
+    if benchmark.kind in ("choice", "last_word"):
+        requests(benchmark, tokenizer, max_tokens)
 
 
 def scores_in(folder: Path, key: str) -> list[Row]:

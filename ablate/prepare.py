@@ -15,7 +15,7 @@ from ablate.data import mixture, shards, sources, tokenizer
 from ablate.data.building import pool
 from ablate.data.decontaminate import Screen
 from ablate.errors import StudyError
-from ablate.evals.requests import requests
+from ablate.evaluation import refuse_unfit
 from ablate.scored import Wanted, screen_of
 from ablate.study import spec
 from ablate.study.grid import Run
@@ -51,7 +51,7 @@ def prepare(runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace, proc
     for data in _distinct(run.data for run in runs):
         made = tokenizer.load(space.tokenizers / tokenizer.definition(data))
         for benchmark in Wanted(evaluate, data).benchmarks(fresh=False):
-            requests(benchmark, made, data.seq_len)
+            refuse_unfit(benchmark, made, data.seq_len)
     for run in runs:
         _refuse_repetition(run, space)
 

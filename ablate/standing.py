@@ -42,7 +42,18 @@ def _study(store: Store, name: str, live: Mapping[str, float]) -> list[str]:
     )
     counts = ", ".join(f"{status[word]} {word}" for word in ("done", "running", "waiting", "failed") if status[word])
     failed = [f"  failed  {_cell(row)}: {row['error']}" for row in rows if row["status"] == "failed"]
-    return [f"{name}: {len(rows)} runs: {counts}", *failed, *_predictions(rows)]
+    return [f"{name}: {len(rows)} runs: {counts}", *failed, *_predictions(rows), *_at_chance(store, name)]
+
+
+def _at_chance(store: Store, study: str) -> list[str]:
+    """Benchmarks that no finished run of a size is above chance on; `ablate plot` says more."""
+    own = "study = '" + study.replace("'", "''") + "'"
+    told = f"SELECT params, benchmark FROM scores JOIN results USING (study, run) WHERE {own} AND NOT fresh AND at_chance IS NOT NULL"
+    _, rows = store.query(f"{told} GROUP BY params, benchmark HAVING MIN(at_chance) = 1 ORDER BY params, benchmark")
+    sizes: dict[int, list[str]] = {}
+    for params, benchmark in rows:
+        sizes.setdefault(params, []).append(benchmark)
+    return [f"  at chance in every run of {format_count(size)} params: {', '.join(names)}" for size, names in sizes.items()]
 
 
 def _predictions(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
 from ablate import drive, plan
 from ablate.display import Display
-from ablate.errors import StudyError
+from ablate.errors import BusyError, StudyError, UsageError
 from ablate.jobs import cores
 from ablate.launch.base import Launcher, hold
 from ablate.launch.inline import InlineLauncher
 from ablate.launch.local import LocalLauncher
 from ablate.predict import compiles, gpus_of, slots_of, threads_of
-from ablate.report import claims, contamination, frames, plots, sentences
+from ablate.report import cells, claims, contamination, frames, plots, published_plots, sentences
 from ablate.store.store import Store
 from ablate.study import grid, spec
 from ablate.study.load import load
 from ablate.train import device
 from ablate.workspace import Workspace, read_json, renamed_into_place
+
+PUBLISHED = "published"
+"""The figure that no study has: the article's comparison."""
 
 
 def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path, budget: str | None) -> int:
@@ -53,13 +57,30 @@ def run(path: Path, overrides: Sequence[str], profile: str | None, folder: Path,
     return 1 if result.failed or result.unscored else 0
 
 
-def draw(space: Workspace, study: str | None) -> str:
-    """`ablate plot`: figures and the verdict of what is there so far."""
-    name = _study_name(space, study)
-    store = Store.read_only(space.database)
-    table = frames.read(store, name)
-    paths = plots.draw_all(table, space.plots / name)
-    return "\n".join([*(str(p) for p in paths if p.suffix == ".png"), "", _verdict(store, table, space.plots / name)])
+def draw(space: Workspace, study: str | None, only: Sequence[str] = (), published: bool = False) -> str:
+    """`ablate plot`: figures and the verdict of what is there so far; the figure `published` needs nothing to be there.
+
+    only: names of the figures wanted; none: all of the study's. published: published scores too, beside the study's own."""
+    known = (*plots.NAMES, PUBLISHED)
+    if unknown := [name for name in only if name not in known]:
+        raise UsageError(f"there is no figure {unknown[0]!r}; there are: {', '.join(known)}")
+    if space.database.exists() or PUBLISHED in only:
+        _bring_up_to_date(space)
+    paths = published_plots.draw(space.plots) if PUBLISHED in only else []
+    verdict = []
+    if set(only) != {PUBLISHED}:
+        name = _study_name(space, study)
+        store = Store.read_only(space.database)
+        table = frames.read(store, name)
+        paths += plots.draw_all(table, space.plots / name, only, published)
+        verdict = ["", _verdict(store, table, space.plots / name)]
+    return "\n".join([*(str(p) for p in paths if p.suffix == ".png"), *verdict])
+
+
+def _bring_up_to_date(space: Workspace) -> None:
+    """Make results.db what this program reads and ships, unless a driver is at work: it has done so."""
+    with suppress(BusyError), hold(space.driver_lock, f"the folder {space.runs}"):
+        Store.open(space.database).close()
 
 
 def ingest(space: Workspace) -> str:
@@ -101,12 +122,15 @@ def _report(console: Console, space: Workspace, name: str) -> None:
 
 
 def _verdict(store: Store, table: frames.Frames, folder: Path) -> str:
-    """The verdict in words, and what overlap with the benchmarks did to the scores, which goes into contamination.csv too."""
+    """The verdict in words, what is at chance, and what overlap with the benchmarks did to the scores: that goes into
+    contamination.csv too."""
     found = contamination.groups(store, table)
     if len(found):
         with renamed_into_place(folder / "contamination.csv") as part:
             found.write_csv(part)
-    return "\n".join([*(sentences.sentence(verdict) for verdict in claims.verdicts(table)), *contamination.told(found)])
+    verdicts = [sentences.sentence(verdict) for verdict in claims.verdicts(table)]
+    at_chance = [sentences.at_chance(claims.at_chance(grid), grid.conditions) for grid in cells.grids(table)]
+    return "\n".join([*verdicts, *filter(None, at_chance), *contamination.told(found)])
 
 
 def _study_name(space: Workspace, study: str | None) -> str:

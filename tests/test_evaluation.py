@@ -94,3 +94,10 @@ def test_sentences_are_scored_by_their_perplexity(tmp_path: Path, tokenizer: Pre
     (row,) = scores_in(tmp_path, KEY)
     assert (row["metric"], row["score"], row["details"]["group:owls"]) == ("safety", 0.0, 0.0)
     assert row["chance"] == row["details"]["label_blind"] < 1e-6
+
+
+def test_last_words_are_scored_by_their_log_probability(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
+    words = [Prompt(item.context, item.choices[item.answer], "t") for item in NUMBERS.items[:8]]
+    examiner(tokenizer).examine(tmp_path, KEY, model, [make("words", "g", "published", False, None, words, "last_word")], [])
+    (row,) = scores_in(tmp_path, KEY)
+    assert row["error"] is None and row["details"]["perplexity"] > 1

@@ -11,19 +11,19 @@ PACKAGE = Path(__file__).parents[1] / "ablate"
 LAYERS = ["errors", "leave", "workspace", "study", "data", "model", "train", "evals", "store", "launch", "report", "top"]
 TOP = [
     "scored",
+    "baselines",
+    "evaluation",
     "jobs",
     "search",
     "measure",
     "speed",
     "resolve",
-    "baselines",
     "prefetch",
     "prepare",
     "audit",
     "predict",
     "fit",
     "ranks",
-    "evaluation",
     "job",
     "progress",
     "drive",
@@ -41,7 +41,7 @@ TOP = [
 ]
 HOMES = {
     "optuna": {"search.py"},
-    "seaborn": {"report/plots.py"},
+    "seaborn": {"report/ink.py"},
     "click": {"cli.py"},
     "yaml": {"study/document.py"},
     "rensa": {"data/hygiene.py"},

@@ -140,20 +140,20 @@ def _toxigen_safety(row: Row, file: str) -> Iterable[Row]:
 
 
 def _squad(row: Row, file: str) -> Iterable[Row]:
-    """The original release is one object: articles, in them paragraphs, in them questions; the hub's is a row a question."""
-    if "data" not in row:
-        return [_answered(row, row["answers"]["text"])]
-    return [
-        _answered({"title": article["title"], "context": paragraph["context"], "question": asked["question"]}, texts)
-        for article in row["data"]
-        for paragraph in article["paragraphs"]
-        for asked in paragraph["qas"]
-        if (texts := [answer["text"] for answer in asked["answers"]])
-    ]
+    """The original release is one object: articles, in them paragraphs, in them questions; the hub's is a row a question.
+
+    Questions without an answer (SQuAD 2.0) are left out.
+    """
+    asked = [(row, row["answers"]["text"])] if "data" not in row else _in_articles(row["data"])
+    return [{**question, "answers": texts, "answer": texts[0]} for question, texts in asked if texts]
 
 
-def _answered(row: Row, texts: list[str]) -> Row:
-    return {**row, "answers": texts, "answer": texts[0]}
+def _in_articles(articles: Iterable[Row]) -> Iterable[tuple[Row, list[str]]]:
+    for article in articles:
+        for paragraph in article["paragraphs"]:
+            for asked in paragraph["qas"]:
+                question = {"title": article["title"], "context": paragraph["context"], "question": asked["question"]}
+                yield question, [answer["text"] for answer in asked["answers"]]
 
 
 _FUNCTIONS: dict[str, Callable[[Row, str], Iterable[Row]]] = {

@@ -227,10 +227,6 @@ def _flags(frames: Frames, grid: Grid, arms: set[float]) -> list[str]:
         flags.append(f"the runs come from several device models ({', '.join(devices)})")
     if unlike := _unlike(frames, grid, arms):
         flags.append(f"the arms differ in more than their data: {'; '.join(unlike)}")
-    table = at_chance(grid).group_by("benchmark").agg(pl.col("at_chance").all())
-    lost = table.filter(pl.col("at_chance"))["benchmark"].sort().to_list()
-    if lost:
-        flags.append(f"at chance in every arm and size at its largest budget: {', '.join(lost)}")
     if grid.left_out:
         flags.append(f"left out, as not every finished run was scored on them: {', '.join(grid.left_out)}")
     if min(arms) > 0:

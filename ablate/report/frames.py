@@ -25,6 +25,7 @@ RUNS = {
     "device": pl.String,
     "gpu_hours": pl.Float64,
     "data_gpu_hours": pl.Float64,
+    "params_total": pl.Int64,
 }
 SCORES = {
     "run": pl.String,
@@ -37,7 +38,12 @@ SCORES = {
     "n": pl.Int64,
     "score_clean": pl.Float64,
     "n_clean": pl.Int64,
+    "metric": pl.String,
+    "mean_logprob": pl.Float64,
+    "bits_per_byte": pl.Float64,
+    "benchmark_digest": pl.String,
 }
+BASELINES = {"name": pl.String, "params_total": pl.Int64, **{k: v for k, v in SCORES.items() if k not in ("run", "score_clean", "n_clean")}}
 ANSWERS = {
     "run": pl.String,
     "benchmark": pl.String,
@@ -72,7 +78,8 @@ class Frames:
     and how many of them are answered right, fresh twins left out; a cluster is a template, or an item where a benchmark has only
     one template. clean: the same of those items alone that GPT-3's rule finds in nothing that any run of the study read; None where
     that has not been measured of every score. curves: of each size's largest budget. attempts: how each finished run was carried
-    out; versions is JSON.
+    out; versions is JSON. baselines: scores of the study's baselines on the items that its runs are asked, as in `scores`; name is
+    the last part of the hub's id or of the folder.
     """
 
     study: str
@@ -84,6 +91,7 @@ class Frames:
     texts: pl.DataFrame
     usage: pl.DataFrame
     attempts: pl.DataFrame
+    baselines: pl.DataFrame
 
     @property
     def done(self) -> pl.DataFrame:
@@ -114,6 +122,7 @@ def read(store: Queryable, study: str) -> Frames:
         _select(store, TEXTS, f"FROM text_losses WHERE {here} ORDER BY run, text"),
         _select(store, USAGE, f"FROM source_usage WHERE {here} ORDER BY run, source"),
         _select(store, ATTEMPTS, f"FROM attempts WHERE status = 'done' AND {here} ORDER BY run, id"),
+        _baselines(store, study),
     )
 
 
@@ -138,6 +147,13 @@ def _clean(study: str) -> str:
     read = f"SELECT shards FROM source_usage JOIN results USING (run) WHERE study = {quoted(study)} AND source_usage.tokens > 0"
     found = f"SELECT benchmark_digest, item FROM item_overlaps WHERE contaminated AND method = 'gpt3' AND shards IN ({read})"
     return f"((SELECT benchmark_digest FROM benchmark_scores WHERE id = score_id), item) NOT IN ({found})"
+
+
+def _baselines(store: Queryable, study: str) -> pl.DataFrame:
+    theirs = f"baseline IN (SELECT baseline FROM study_baselines WHERE study = {quoted(study)})"
+    asked = f"benchmark_digest IN (SELECT benchmark_digest FROM study_benchmarks WHERE study = {quoted(study)})"
+    found = _select(store, BASELINES, f"FROM baseline_results WHERE {theirs} AND {asked} AND {_COUNTED} ORDER BY name, benchmark, register")
+    return found.with_columns(pl.col("name").str.strip_chars_end("/").str.split("/").list.last())
 
 
 def _answers(store: Queryable, study: str, also: str = "TRUE") -> pl.DataFrame:

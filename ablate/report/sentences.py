@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import polars as pl
+
 from ablate.report import generation
 from ablate.report.claims import Clean, Model, Verdict
 from ablate.report.effects import Interval
@@ -42,6 +46,25 @@ def lines(verdict: Verdict) -> list[str]:
     if verdict.conditions:
         out.append("The error rate of 5% holds for each such verdict alone.")
     return out + [f"Note: {flag}." for flag in verdict.flags]
+
+
+def at_chance(table: pl.DataFrame, conditions: Mapping[str, object]) -> str:
+    """What `claims.at_chance` found, by size; empty where nothing has finished."""
+    if table.is_empty():
+        return ""
+    parts = []
+    for (size,), part in table.group_by("params", maintain_order=True):
+        names = [_where(str(name), rows) for (name,), rows in part.group_by("benchmark", maintain_order=True) if rows["at_chance"].any()]
+        if names:
+            parts.append(f"{format_count(size)} params: {', '.join(names)}")
+    where = "".join(f"{k} = {v}, " for k, v in conditions.items())
+    found = "; ".join(parts) or "no benchmark, at any size"
+    return f"At chance ({where}largest budget of each size; every arm unless some are named): {found}."
+
+
+def _where(benchmark: str, rows: pl.DataFrame) -> str:
+    lost = rows.filter("at_chance")["synthetic_ratio"]
+    return benchmark if len(lost) == len(rows) else f"{benchmark} (synthetic_ratio {', '.join(f'{r:g}' for r in lost)})"
 
 
 def _claim(verdict: Verdict) -> str:

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import polars as pl
 
-from ablate.report.claims import Verdict
+from ablate.report import published
+from ablate.report.cells import grids
+from ablate.report.claims import Verdict, at_chance
 from ablate.report.frames import Frames
+from ablate.store.record import mean_score
 
 CELL = ("params", "tokens", "synthetic_ratio")
+ACCURACIES = ("acc", "exact_match", "pass@1")
+"""Metrics that are a share of items answered right: the only ones that a figure calls accuracy."""
 SMOOTH = 0.03
 """Share of a loss curve that its moving average spans."""
 
@@ -34,10 +39,22 @@ def cells(frames: Frames) -> pl.DataFrame:
 
 
 def claim(frames: Frames, verdict: Verdict | None) -> pl.DataFrame:
-    """`cells` with the part each plays in the verdict: reference, named, passed (tested, beats the reference), failed, or empty."""
+    """`cells` with the part each plays in the verdict: reference, named, passed (tested, beats the reference), failed, or empty;
+    then the baselines that were scored on all that the mean is over (role baseline), whose training cost is not known here."""
     schema = {"params": pl.Int64, "tokens": pl.Int64, "synthetic_ratio": pl.Float64, "role": pl.String}
     parts = pl.DataFrame(_roles(verdict), schema=schema, orient="row")
-    return cells(frames).join(parts, on=CELL, how="left", maintain_order="left").with_columns(pl.col("role").fill_null(""))
+    own = cells(frames).join(parts, on=CELL, how="left", maintain_order="left").with_columns(pl.col("role").fill_null(""))
+    return pl.concat([own, _baseline_means(frames)], how="diagonal") if len(own) else own
+
+
+def _baseline_means(frames: Frames) -> pl.DataFrame:
+    asked = set(frames.scores.filter(~pl.col("fresh"))["benchmark_digest"])
+    rows = []
+    for (name,), scores in frames.baselines.group_by("name", maintain_order=True):
+        if (mean := mean_score(scores.iter_rows(named=True), asked)) is not None:
+            rows.append((str(name), mean, mean, mean, "baseline"))
+    schema = {"baseline": pl.String, "score": pl.Float64, "low": pl.Float64, "high": pl.Float64, "role": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _roles(verdict: Verdict | None) -> list[tuple[int, int, float, str]]:
@@ -98,18 +115,17 @@ def texts(frames: Frames) -> pl.DataFrame:
 
 def benchmarks(frames: Frames) -> pl.DataFrame:
     """Accuracy of each arm on each benchmark and register at the largest cell: mean over seeds, 95% over items (`low`, `high`), the
-    lowest and highest seed. Public items only. The largest cell: most params, then most tokens, among those that most arms finished."""
+    lowest and highest seed, whether it is at chance; then of each baseline, on the same items. Public items only. The largest
+    cell: most params, then most tokens, among those that most arms finished."""
     arms = frames.runs.group_by("params", "tokens").agg(pl.col("synthetic_ratio").n_unique().alias("arms"))
     largest = arms.sort("arms", "params", "tokens", descending=True).head(1)
-    half = 1.96 * pl.col("stderr").mean()
-    return (
-        frames.scores.filter(~pl.col("fresh"))
+    key = ("benchmark", "register", "metric")
+    own = (
+        _accuracies(frames.scores)
         .join(frames.runs.join(largest, on=["params", "tokens"]).select("run", *CELL), on="run")
-        .group_by(*CELL, "benchmark", "register", "chance")
+        .group_by(*CELL, *key, "chance")
         .agg(
-            pl.col("score").mean(),
-            (pl.col("score").mean() - half).alias("low"),
-            (pl.col("score").mean() + half).alias("high"),
+            pl.col("score", "stderr").mean(),
             pl.col("score").min().alias("lowest_seed"),
             pl.col("score").max().alias("highest_seed"),
             pl.col("n").first(),
@@ -119,3 +135,69 @@ def benchmarks(frames: Frames) -> pl.DataFrame:
         )
         .sort("register", "benchmark", "synthetic_ratio", descending=[True, False, False])
     )
+    others = _accuracies(frames.baselines).join(own, on=key, how="semi").select("name", *key, "chance", "score", "stderr", "n")
+    both = pl.concat([own, others.rename({"name": "baseline"})], how="diagonal")
+    return _with_interval(both).with_columns(pl.col("baseline").fill_null(""))
+
+
+def _accuracies(scores: pl.DataFrame) -> pl.DataFrame:
+    return scores.filter(~pl.col("fresh"), pl.col("metric").is_in(ACCURACIES))
+
+
+def _with_interval(scores: pl.DataFrame) -> pl.DataFrame:
+    """`low` and `high`, 95% over items, and `at_chance`: whether low is not above chance. Nothing is at a chance that is not known."""
+    half = 1.96 * pl.col("stderr")
+    low, high = pl.col("score") - half, pl.col("score") + half
+    return scores.with_columns(low.alias("low"), high.alias("high"), (low <= pl.col("chance")).fill_null(False).alias("at_chance"))
+
+
+def sizes(frames: Frames) -> pl.DataFrame:
+    """Chance-corrected score of each benchmark, size and arm at the size's largest budget, and whether it is at chance."""
+    tables = [at_chance(grid) for grid in grids(frames)]
+    return tables[0] if tables else pl.DataFrame()
+
+
+def right_choice(frames: Frames) -> pl.DataFrame:
+    """Bits per byte and mean log-probability (nats) of the right choice, of each cell on each benchmark: mean over registers and
+    seeds, lowest and highest seed. Public items only."""
+    bits = pl.col("bits_per_byte")
+    return (
+        frames.scores.filter(~pl.col("fresh"))
+        .drop_nulls("bits_per_byte")
+        .join(frames.runs.select("run", *CELL), on="run")
+        .group_by("run", "benchmark", *CELL)
+        .agg(bits.mean(), pl.col("mean_logprob").mean())
+        .group_by("benchmark", *CELL)
+        .agg(bits.mean(), bits.min().alias("low"), bits.max().alias("high"), pl.col("mean_logprob").mean(), pl.len().alias("seeds"))
+        .sort("benchmark", "synthetic_ratio", "params", "tokens")
+    )
+
+
+def beside(frames: Frames, with_published: bool = False) -> pl.DataFrame:
+    """Scores against total parameters: of the study at each size's largest budget, of its baselines and, `with_published`, what
+    others published of the same benchmark by the same metric, with setting and citation. Registers are pooled by items. Only
+    benchmarks of which there is another score than the study's."""
+    key = ("benchmark", "metric")
+    runs = _largest_budgets(frames).select("run", "params_total", *CELL)
+    own = (
+        _pooled(_accuracies(frames.scores).join(runs, on="run"), "run", *CELL, "params_total", *key)
+        .group_by(*CELL, *key)
+        .agg(pl.col("params_total", "score", "stderr", "chance", "n").mean(), pl.len().alias("seeds"))
+        .with_columns(pl.lit("study").alias("kind"))
+    )
+    baselines = _pooled(_accuracies(frames.baselines), "name", "params_total", *key).rename({"name": "system"})
+    found = published.found().drop_nulls("params").rename({"params": "params_total", "value": "score"})
+    others = [baselines.with_columns(pl.lit("baseline").alias("kind"))]
+    if with_published:
+        columns = ("system", "params_total", *key, "score", "bound", "setting", "source")
+        others.append(found.select(*columns, pl.lit("published").alias("kind")))
+    beside = pl.concat(others, how="diagonal_relaxed").join(own, on=key, how="semi")
+    both = pl.concat([own.join(beside, on="benchmark", how="semi"), beside], how="diagonal_relaxed")
+    return _with_interval(both).sort(*key, pl.col("kind") != "study", "kind", "params_total", "synthetic_ratio")
+
+
+def _pooled(scores: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """Registers pooled by their items; their standard errors are independent, as no item is in two registers."""
+    n = pl.col("n")
+    mean = {name: (pl.col(name) * n).sum() / n.sum() for name in ("score", "chance")}
+    return scores.group_by(*by).agg(**mean, stderr=((pl.col("stderr") * n).pow(2).sum().sqrt() / n.sum()), n=n.sum())

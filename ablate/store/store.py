@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
 
 from ablate.errors import StoreError
-from ablate.store import engine, migrate, overlaps, record, writes
+from ablate.store import engine, migrate, overlaps, record, reference, writes
 from ablate.store.tables import (
     attempts,
     baselines,
@@ -59,6 +59,7 @@ class Store:
             store = cls(engine.writer(url))
             try:
                 migrate.upgrade(store._engine)
+                store._ship()
             except BaseException:
                 store.close()
                 raise
@@ -259,6 +260,14 @@ class Store:
         with self._write() as connection:
             which = (study_runs.c.study == study) & (study_runs.c.run == finished.run)
             connection.execute(update(study_runs).where(which).values(told_score=finished.mean_score))
+
+    def _ship(self) -> None:
+        """Make the published results those of this version of the package."""
+        with self._engine.connect() as connection:
+            current = reference.is_current(connection)
+        if not current:
+            with self._engine.begin() as connection:
+                reference.fill(connection)
 
     @contextmanager
     def _older_said(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, column, fu
 
 from ablate.store.tables import benchmark_scores, study_benchmarks, study_runs, study_specs
 
-FIXED = ("results", "clean_scores", "scores", "baseline_results")
+FIXED = ("results", "clean_scores", "scores", "baseline_results", "published_scores")
 
 
 def create(connection: Connection) -> None:

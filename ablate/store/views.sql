@@ -147,3 +147,9 @@ LEFT JOIN (SELECT DISTINCT u.run, o.benchmark_digest, o.method, o.item FROM sour
     ON c.run = s.run AND c.benchmark_digest = b.benchmark_digest AND c.method = m.method AND c.item = a.item
 WHERE s.metric IN ('acc', 'exact_match', 'pass@1')
 GROUP BY s.study, s.run, s.benchmark, s.register, s.fresh, m.method, s.score, s.n;
+
+-- One row a published figure that was found at its source: measured by others, never here.
+CREATE VIEW published_scores AS
+SELECT system, params, tokens, tokens_note, benchmark, metric, value, bound, unit, setting, source
+FROM reference_scores
+WHERE status = 'found';

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ablate.report.effects import Answers
-from ablate.report.frames import ANSWERS, ATTEMPTS, CURVES, RUNS, SCORES, TEXTS, USAGE, Frames, table
+from ablate.report.frames import ANSWERS, ATTEMPTS, BASELINES, CURVES, RUNS, SCORES, TEXTS, USAGE, Frames, table
 
 SIZES, BUDGETS = (100_000, 300_000, 1_000_000), (250_000, 500_000, 1_000_000)
 TEXTBOOK = ((0.11, 0.31, 0.58), (0.17, 0.36, 0.59), (0.18, 0.47, 0.70))
@@ -41,13 +41,13 @@ def study(
         flops = 6.0 * (params * 1.1 + 90_000) * tokens
         done = (params, tokens, ratio, seed) not in unfinished
         bits = 2.6 - 0.5 * skill + 0.3 * abs(np.log10(more.get("train.lr", 0.004) / 0.004))
-        ended = [flops, flops / 2e14, skill, bits, "done", "CPU", None, 0.0] if done else [*[None] * 4, "pending", *[None] * 3]
+        ended = [flops, flops / 2e14, skill, bits, "done", "CPU", None, 0.0, params * 2] if done else [*[None] * 4, "pending", *[None] * 4]
         parts["runs"].append([run, params, tokens, ratio, seed, json.dumps(factors), *ended])
         if done:
             _finished(parts, rng, hard, run, skill, (params, tokens, ratio), tokens == max(budgets))
     schemas = {"runs": RUNS, "scores": SCORES, "answers": ANSWERS, "curves": CURVES, "texts": TEXTS, "usage": USAGE, "attempts": ATTEMPTS}
     tables = {name: table(schemas[name], rows) for name, rows in parts.items()}
-    return Frames("simulated", clean=tables["answers"], **tables)
+    return Frames("simulated", clean=tables["answers"], baselines=table(BASELINES), **tables)
 
 
 def _finished(parts: Any, rng: Any, hard: Any, run: str, skill: float, cell: tuple[int, int, float], largest: bool) -> None:
@@ -57,7 +57,9 @@ def _finished(parts: Any, rng: Any, hard: Any, run: str, skill: float, cell: tup
         p = np.clip(chance + (1 - chance) * (skill + style + hard[name]), 0.02, 0.98)
         right = rng.binomial(25, p)
         score = right.sum() / 300
-        parts["scores"].append([run, name, register, fresh, score, (score * (1 - score) / 300) ** 0.5, chance, 300, score, 300])
+        bits = 1.5 - 0.9 * skill
+        row = [run, name, register, fresh, score, (score * (1 - score) / 300) ** 0.5, chance, 300, score, 300]
+        parts["scores"].append([*row, "acc", -5 * bits, bits, f"{name} {register}{' fresh' * fresh}"])
         if not fresh:
             parts["answers"] += [[run, name, register, f"{name} {k}", int(r), 25] for k, r in enumerate(right)]
     steps = np.unique(np.linspace(1, tokens // 512, 200).astype(int))

@@ -171,8 +171,18 @@ def test_benchmarks_at_chance_are_listed_by_size_and_arm() -> None:
     table = claims.at_chance(cells.grids(simulated_study.study(sizes=(100_000,), budgets=(250_000,)))[0])
     counts = dict(table.group_by("synthetic_ratio").agg(pl.col("at_chance").sum()).iter_rows())
     assert len(table) == 3 * len(BENCHMARKS)
-    assert "at chance in every arm" in verdict(sizes=(100_000,), budgets=(250_000,), null=True).flags[0]
     assert counts[0.0] == len(BENCHMARKS)
+
+
+def test_what_is_at_chance_is_said_by_size() -> None:
+    columns = ["params", "synthetic_ratio", "benchmark", "at_chance"]
+    rows = [(50_000, 0.0, "sums", True), (50_000, 1.0, "sums", True), (50_000, 0.0, "kinds", True), (50_000, 1.0, "kinds", False)]
+    table = pl.DataFrame([*rows, (10**6, 0.0, "sums", False), (10**6, 1.0, "sums", False)], schema=columns, orient="row")
+    said = sentences.at_chance(table, {})
+    assert said.endswith("every arm unless some are named): 0.05M params: sums, kinds (synthetic_ratio 0).")
+    assert "(depth = 2, largest budget" in sentences.at_chance(table, {"depth": 2})
+    assert "no benchmark, at any size" in sentences.at_chance(table.with_columns(at_chance=False), {})
+    assert sentences.at_chance(table.clear(), {}) == ""
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.1234, "+0.123"), (-0.0004, "-0.0004"), (0.0, "+0.000")])

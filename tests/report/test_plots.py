@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ablate.report import claims, plots, tables
+from ablate.report import claims, ink, plots, tables
 from ablate.report.cells import strata
 from tests.report import simulated_study
 
 M = 1_000_000
-NAMES = {"claim", "ratio", "heat", "loss", "texts", "benchmarks"}
+NAMES = {"claim", "ratio", "heat", "loss", "texts", "benchmarks", "sizes", "right_choice"}
 
 
 def test_claim_table_marks_what_the_verdict_names() -> None:
@@ -82,7 +82,7 @@ def test_other_factors_get_their_own_figures() -> None:
 
 def test_arms_keep_their_colours_and_shapes_tell_sizes_apart() -> None:
     table = tables.cells(simulated_study.study())
-    colours, markers = plots._colours(table), plots._markers(table)
+    colours, markers = ink.arm_colours(table), ink.size_markers(table)
     assert len(set(colours.values())) == 3 and len(set(markers.values())) == 3
-    two = plots._colours(table.filter(pl.col("synthetic_ratio") != 0.5))
+    two = ink.arm_colours(table.filter(pl.col("synthetic_ratio") != 0.5))
     assert two == {0.0: colours[0.0], 1.0: colours[1.0]}

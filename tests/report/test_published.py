@@ -1,0 +1,49 @@
+"""The article's comparison: what is in its figures, and that it is drawn without a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from ablate.cli import cli
+from ablate.report import published, published_plots
+from ablate.store.store import Store
+
+
+def test_one_metric_a_panel_and_nothing_recalled() -> None:
+    table = published.comparison()
+    assert dict(table.select("benchmark", "metric").unique().iter_rows()) == {b: m for b, (_, m, _) in published.PANELS.items()}
+    assert table.select("benchmark", "system").is_duplicated().sum() == 0
+    assert not table["source"].str.contains("memory").any()
+    assert set(table.filter("phi")["system"]) == {"phi-1", "phi-1.5", "phi-1.5-web", "phi-1.5-web-only"}
+
+
+def test_compute_is_six_n_d_and_the_unknown_is_counted() -> None:
+    table, missing = published.along("flops")
+    phi = table.filter(benchmark="winogrande", system="phi-1.5").row(0, named=True)
+    assert phi["x"] == pytest.approx(6 * 1.3e9 * 150e9)
+    assert "phi-1.5-web-only" in missing and "Vicuna-13B v1.1" in missing
+    assert "phi-1.5-web-only" not in table["system"]
+    assert "phi-1.5-web-only" in published.along("params")[0]["system"]
+    assert f"({len(missing)})" in published_plots._caption("flops", missing)
+
+
+def test_the_figure_needs_no_results_and_says_what_it_is(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["plot", "--figure", "published", "--folder", str(tmp_path)], catch_exceptions=False)
+    stems = [f"published_{axis}" for axis in published.AXES]
+    assert result.output.split() == [str(tmp_path / "plots" / f"{stem}.png") for stem in stems]
+    for stem in stems:
+        svg = (tmp_path / "plots" / f"{stem}.svg").read_text()
+        assert "not measured here" in svg and "2309.05463" in svg
+        table = pl.read_csv(tmp_path / "plots" / f"{stem}.csv")
+        assert table["source"].null_count() == 0 and len(table) > 60
+    _, rows = Store.read_only(tmp_path / "results.db").query("select count(*) from reference_scores")
+    assert rows[0][0] > 500
+
+
+def test_an_unknown_figure_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["plot", "--figure", "claims", "--folder", str(tmp_path)])
+    assert "no figure 'claims'" in str(result.exception) and "published" in str(result.exception)
