@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from ablate.baselines import Baseline, prefix_of
 from ablate.data.tokenizer import end_of_text
 from ablate.errors import AblateError, DiskFullError, Interrupted
-from ablate.evals import last_word, safety, scoring, texts
+from ablate.evals import last_word, lm_eval, safety, scoring, texts
 from ablate.evals.items import Benchmark
 from ablate.evals.latency import latency
 from ablate.evals.likelihood import reads_trees
@@ -90,6 +90,8 @@ class Examiner:
                 return safety.score(model, self._made(safety.prepare, benchmark, model), self.device)
             case "last_word":
                 return last_word.score(model, self._made(self._asked, benchmark, model), self.device)
+            case "lm_eval":
+                return lm_eval.score(model, self.tokenizer, benchmark, self.max_tokens, self.prefix)
             case _:
                 return scoring.score(model, self._made(self._asked, benchmark, model), self.device)
 

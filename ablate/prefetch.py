@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ablate import baselines, resolve
 from ablate.data import hub
 from ablate.errors import StudyError
-from ablate.evals import rows
+from ablate.evals import lm_eval, rows
 from ablate.evals.catalogue import entry
 from ablate.study import spec
 from ablate.study.load import with_values
@@ -30,6 +30,10 @@ def fetch(study: spec.Study, space: Workspace) -> Iterator[str]:
         sizes = [path.stat().st_size for path in hub.paths(source)]
         pinned = hub.commit("dataset", source.hf or "", source.revision)
         yield f"data set {source.name} at {pinned[:12]}: {len(sizes)} files, {format_bytes(sum(sizes))}"
+    for name in study.evaluate.lm_eval:
+        some = True
+        lm_eval.loaded(name)
+        yield f"lm-eval's task {name} and its data"
     for baseline in baselines.resolve(study.baselines, space):
         some = True
         yield f"baseline {baseline.name}: {baseline.folder}"

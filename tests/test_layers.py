@@ -47,8 +47,10 @@ HOMES = {
     "rensa": {"data/hygiene.py"},
     "apex": {"train/apex.py"},
     "datasets": {"data/hub.py"},
+    "lm_eval": {"evals/lm_eval.py"},
+    "evaluate": {"evals/lm_eval.py"},
 }
-LAZY = {"cli.py", "data/hub.py", "train/apex.py"}
+LAZY = {"cli.py", "data/hub.py", "evals/lm_eval.py", "train/apex.py"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["choice", "last_word", "generate", "code", "safety", "story"]
+Kind = Literal["choice", "last_word", "generate", "code", "safety", "story", "lm_eval"]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ class Result:
     metric: str
     """"acc", "exact_match", "pass@1", "safety", "grade", or lm-eval's name for its own."""
     score: float
-    stderr: float
+    stderr: float | None
+    """None where lm-eval has none for its metric."""
     chance: float | None
     acc_norm: float | None = None
     """Accuracy by log-probability a character of the choice."""

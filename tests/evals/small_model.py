@@ -9,7 +9,7 @@ TEXT = """The owl sees the garden at night. The owls see the garden. Ada has thr
 Ben gave the lamp to Ada because it was dark. How many lamps are there? There are five lamps, said the owl."""
 
 
-def build(attention: str, seed: int = 0) -> LlamaForCausalLM:
+def build(attention: str, seed: int = 0, context: int = 64) -> LlamaForCausalLM:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=320,
@@ -18,7 +18,7 @@ def build(attention: str, seed: int = 0) -> LlamaForCausalLM:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        max_position_embeddings=64,
+        max_position_embeddings=context,
         initializer_range=0.3,
         attn_implementation=attention,
     )
