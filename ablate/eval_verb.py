@@ -100,8 +100,9 @@ def _score(row: Mapping[str, Any]) -> str:
     if row["error"] is not None:
         return f"{row['benchmark']:<{_WIDTHS[0]}} no score: {row['error']}"
     score, chance = row["score"], row["chance"]
-    flag = "at chance" if chance is not None and score - AT_CHANCE * row["stderr"] <= chance else ""
-    figures = (f"{score:.3f} ± {row['stderr']:.3f}", _figure(row["acc_norm"]), _figure(chance))
+    flag = "at chance" if chance is not None and row["stderr"] is not None and score - AT_CHANCE * row["stderr"] <= chance else ""
+    error = "" if row["stderr"] is None else f" ± {row['stderr']:.3f}"
+    figures = (f"{score:.3f}{error}", _figure(row["acc_norm"]), _figure(chance))
     return _line(row["benchmark"], row["register"], row["n"], row["metric"], *figures, flag)
 
 

@@ -75,7 +75,7 @@ class Wanted:
         that is said to be held out and is trained on."""
         benchmarks.refuse_unready(self.evaluate)
         self.benchmarks(fresh=True)
-        lm_eval.check(self.evaluate.lm_eval, self.data.seq_len)
+        lm_eval.check(self.evaluate.lm_eval, self.data.seq_len if self.data else None)
         for text in self.texts():
             if not text.trained_on:
                 self._refuse_trained_on(text)

@@ -50,8 +50,9 @@ def benchmarks(names: Sequence[str]) -> list[Benchmark]:
     return [_benchmark(name) for name in names]
 
 
-def check(names: Sequence[str], max_tokens: int) -> None:
-    """Fetch what the tasks lack of their data, and refuse what models that see `max_tokens` tokens could not be scored on.
+def check(names: Sequence[str], max_tokens: int | None = None) -> None:
+    """Fetch what the tasks lack of their data, and refuse what models that see `max_tokens` tokens (None: that is not known) could not
+    be scored on.
 
     StudyError for a name that is no task, for a task that runs code, and for one that lets a model write more than it sees;
     DataError for data that are not here and cannot be had.
@@ -59,7 +60,7 @@ def check(names: Sequence[str], max_tokens: int) -> None:
     for name in names:
         for task in loaded(name)["tasks"].values():
             writes = logged.written_tokens(task)
-            if writes >= max_tokens:
+            if max_tokens is not None and writes >= max_tokens:
                 raise StudyError(
                     f"evaluate.lm_eval: the task {task.task_name} lets a model write {writes} tokens, and these models see {max_tokens} "
                     "at once; raise data.seq_len or leave the task out"
