@@ -69,6 +69,9 @@ class Trials:
             with self._calls() as study:
                 self._tell(study, finished)
             self._store.mark_told(self._name, finished)
+        for row in self._store.status(self._name):
+            if row["status"] == "done" and row["mean_score"] is None:
+                self.fail(row["run"], "trained, but without a mean_score: a benchmark failed, or none has a place in it")
 
     def fail(self, digest: str, error: str) -> None:
         """The run failed: so did its trial. A retry gets a new one."""

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from ablate.errors import StoreError
 from ablate.search import Trials
 from ablate.store.store import Store
-from tests.outcomes import asked, filled, finish, run, score, study
+from tests.outcomes import asked, failed, filled, finish, run, score, study
 
 
 @pytest.fixture
@@ -133,6 +133,19 @@ def test_a_failed_run_fails_its_trial_and_a_retry_gets_a_new_one(tmp_path: Path,
     first, second = trials_of(tmp_path)
     assert (first.state, first.user_attrs["error"], first.value) == (TrialState.FAIL, "the loss is nan", None)
     assert (second.state, second.params) == (TrialState.COMPLETE, first.params)
+
+
+def test_a_run_without_a_mean_score_has_failed_here(tmp_path: Path, store: Store) -> None:
+    trials = Trials(store, "quality")
+    trials.start(run())
+    finish(store, run(), tmp_path, [score(), failed("kinds")])
+    trials.sync()
+    trials.start(run())  # once more, as the next `ablate run` would
+    finish(store, run(), tmp_path, [score(), score("kinds")])
+    trials.sync()
+    trials.close()
+    first, second = trials_of(tmp_path)
+    assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE) and "without a mean_score" in first.user_attrs["error"]
 
 
 def test_runs_done_for_another_study_are_told_at_once(tmp_path: Path, store: Store) -> None:

@@ -7,9 +7,11 @@ import sqlite3
 from pathlib import Path
 
 from ablate.store import tables
+from ablate.store.record import MEAN_METRICS
 from tests.outcomes import filled
 
 DOCS = Path(__file__).parents[2] / "docs" / "results.md"
+VIEWS = Path(tables.__file__).with_name("views.sql")
 
 
 def documented() -> dict[str, dict[str, str]]:
@@ -44,3 +46,8 @@ def test_descriptions_are_those_of_the_tables() -> None:
 
 def test_our_names_are_not_optunas() -> None:
     assert not [name for name in tables.metadata.tables if re.match(r"(studies|trials|trial_.*|version_info|alembic_version)$", name)]
+
+
+def test_the_clean_scores_are_of_the_metrics_of_the_mean_score() -> None:
+    (metrics,) = re.findall(r"s\.metric IN \((.*?)\)", VIEWS.read_text(encoding="utf-8"))
+    assert metrics == ", ".join(f"'{name}'" for name in MEAN_METRICS)
