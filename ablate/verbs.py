@@ -111,7 +111,7 @@ def _report(console: Console, space: Workspace, name: str) -> None:
     """Draw what has changed since it was last drawn, and state the verdict."""
     store = Store.read_only(space.database)
     table = frames.read(store, name)
-    stamp, state = space.plots / f".{name}.drawn", grid.digest([table.runs.rows(), table.scores.rows()])
+    stamp, state = space.plots / f".{name}.drawn", grid.digest([table.runs.rows(), table.scores.rows(), table.baselines.rows()])
     if not stamp.exists() or stamp.read_text() != state:
         paths = plots.draw_all(table, space.plots / name)
         stamp.parent.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 import polars as pl
 
 from ablate.report import claims, frames, sentences
-from ablate.report.frames import ANSWERS, ATTEMPTS, CURVES, RUNS, SCORES, TEXTS, USAGE
+from ablate.report.frames import ANSWERS, ATTEMPTS, BASELINES, CURVES, RUNS, SCORES, TEXTS, USAGE
 from ablate.store.store import Store
-from tests.outcomes import answers, asked, filled, finish, outcome, overlap, run, score, study
+from tests.outcomes import answers, asked, failed, filled, finish, outcome, overlap, run, score, study
+from tests.store.test_baselines import baseline
 
 RESULTS = "results.db"
 
@@ -88,3 +89,16 @@ def test_a_verdict_comes_out_of_the_database(tmp_path: Path) -> None:
             finish(store, one, tmp_path, [score(n=8)])
     (verdict,) = claims.verdicts(read(tmp_path))
     assert (verdict.outcome, verdict.tested[0].difference.estimate) == ("none", 0.0)
+
+
+def test_baselines_are_the_study_s_own_on_its_own_items(tmp_path: Path) -> None:
+    ours, theirs = "a" * 16, "b" * 16
+    with filled(tmp_path, [run()]) as store:
+        store.save_study(study(), "quality.yaml", None, asked(score(), score("kinds")))
+        for digest in (ours, theirs):
+            done = baseline(tmp_path / digest, [score(), score("other"), failed("kinds")], digest, name=f"org/{digest[0]}-1M")
+            store.record_baseline(done, tmp_path / digest)
+        store.declare_baselines("quality", [ours])
+    found = read(tmp_path).baselines
+    assert dict(found.schema) == BASELINES
+    assert found.select("name", "params_total", "benchmark", "score", "metric").rows() == [("a-1M", 5000, "sums", 0.5, "acc")]
