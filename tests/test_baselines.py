@@ -113,6 +113,8 @@ def test_a_study_scores_its_baselines_by_the_same_code_and_once(compared: Path, 
     plain = {b.register: score(model, requests(b, tokenizer, 96, prefix=prefix), cpu) for b in GRAMMAR}
     rows = select(compared, f"select register, score, mean_logprob from baseline_scores where baseline = '{good.digest}' and not fresh")
     assert {row[0]: row[1:] for row in rows} == {register: (found.score, found.mean_logprob) for register, found in plain.items()}
+    measured = select(compared, f"select text, is_primary from baseline_texts where baseline = '{good.digest}' order by 1")
+    assert measured == [("neutral", 1), ("synthetic", 0)]
     assert select(compared, "select count(*) from trials") == [(1,)], "a baseline is no run and no trial"
 
     before = stamps(compared / "baselines" / good.digest)

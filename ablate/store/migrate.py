@@ -68,7 +68,7 @@ def m004_benchmarks_and_baselines(connection: Connection) -> None:
     })  # fmt: skip
     _make_anew(connection, [tables.benchmark_scores, tables.item_answers])
     added = [tables.study_benchmarks, tables.study_baselines, tables.baselines, tables.baseline_scores, tables.baseline_answers]
-    tables.metadata.create_all(connection, [*added, tables.reference_scores])
+    tables.metadata.create_all(connection, [*added, tables.baseline_texts, tables.reference_scores])
     scores, cells = tables.benchmark_scores, tables.study_runs
     scored = select(cells.c.study, scores.c.benchmark_digest, scores.c.benchmark, scores.c.fresh).join(scores, scores.c.run == cells.c.run)
     for study, names in connection.execute(select(TableClause("study_specs", column("study"), column("benchmarks", JSON)))).all():

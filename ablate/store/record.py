@@ -137,10 +137,11 @@ def attempt_row(attempt: Mapping[str, Any]) -> Row:
     return {**row, "started": stamp(attempt.get("started")), "ended": stamp(attempt.get("ended"))}
 
 
-def text_rows(outcome: Mapping[str, Any]) -> list[Row]:
+def text_rows(key: Mapping[str, str], outcome: Mapping[str, Any]) -> list[Row]:
+    """Rows of `text_losses` or `baseline_texts`; `key`: the column that names the model, and its digest."""
     same = ("text", "bits_per_byte", "tokens", "bytes")
-    rows = [row for row in outcome["texts"] if row["bits_per_byte"] is not None]  # a source may hold nothing out
-    return [{"run": outcome["digest"], "is_primary": bool(row["primary"]), **{name: row[name] for name in same}} for row in rows]
+    rows = [row for row in outcome.get("texts", []) if row["bits_per_byte"] is not None]  # a source may hold nothing out
+    return [{**key, "is_primary": bool(row["primary"]), **{name: row[name] for name in same}} for row in rows]
 
 
 def usage_rows(outcome: Mapping[str, Any]) -> list[Row]:

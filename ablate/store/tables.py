@@ -69,6 +69,17 @@ def _answers(scores: str) -> list[Column[Any]]:
     ]
 
 
+def _texts() -> list[Column[Any]]:
+    """How well a model predicts a held-out text, whoever the model is."""
+    return [
+        Column("text", String(60), primary_key=True, comment="name of the held-out text: neutral, synthetic, web, or one of held_out"),
+        Column("bits_per_byte", Float, nullable=False, comment="loss in bits a UTF-8 byte"),
+        Column("tokens", BigInteger, nullable=False, comment="tokens scored"),
+        Column("bytes", BigInteger, nullable=False, comment="their UTF-8 bytes"),
+        Column("is_primary", Boolean, nullable=False, comment="whether this is the primary text, which no arm of a study trains on"),
+    ]
+
+
 migrations = Table(
     "ablate_migrations",
     metadata,
@@ -264,15 +275,13 @@ reference_scores = Table(
     Column("status", String(16), nullable=False, comment="found (read at the source) or recalled (not checked; hidden unless asked for)"),
 )
 
-text_losses = Table(
-    "text_losses",
+text_losses = Table("text_losses", metadata, _run_key(primary_key=True), *_texts())
+
+baseline_texts = Table(
+    "baseline_texts",
     metadata,
-    _run_key(primary_key=True),
-    Column("text", String(60), primary_key=True, comment="name of the held-out text: neutral, synthetic, web, or one of held_out"),
-    Column("bits_per_byte", Float, nullable=False, comment="loss in bits a UTF-8 byte"),
-    Column("tokens", BigInteger, nullable=False, comment="tokens scored"),
-    Column("bytes", BigInteger, nullable=False, comment="their UTF-8 bytes"),
-    Column("is_primary", Boolean, nullable=False, comment="whether this is the text behind results.bits_per_byte"),
+    Column("baseline", String(16), ForeignKey("baselines.baseline"), primary_key=True, comment="digest of the baseline"),
+    *_texts(),
 )
 
 source_usage = Table(

@@ -12,6 +12,7 @@ from ablate.store.tables import (
     attempts,
     baseline_answers,
     baseline_scores,
+    baseline_texts,
     baselines,
     benchmark_scores,
     curves,
@@ -59,7 +60,7 @@ def replace_run(connection: Connection, outcome: Mapping[str, Any], answers: rec
     for table in (text_losses, source_usage, curves):
         connection.execute(delete(table).where(table.c.run == digest))
     _replace_scores(connection, benchmark_scores, item_answers, {"run": digest}, outcome["scores"], answers)
-    add(connection, text_losses, record.text_rows(outcome))
+    add(connection, text_losses, record.text_rows({"run": digest}, outcome))
     add(connection, source_usage, record.usage_rows(outcome))
     add(connection, curves, curve)
     overlaps.refresh(connection, benchmark_scores.c.run == digest)
@@ -77,6 +78,8 @@ def replace_baseline(connection: Connection, outcome: Mapping[str, Any], answers
     if not connection.execute(update(baselines).where(mine).values(row)).rowcount:
         connection.execute(insert(baselines).values(row))
     key = {"baseline": row["baseline"]}
+    connection.execute(delete(baseline_texts).where(baseline_texts.c.baseline == row["baseline"]))
+    add(connection, baseline_texts, record.text_rows(key, outcome))
     _replace_scores(connection, baseline_scores, baseline_answers, key, outcome.get("scores", []), answers)
 
 
