@@ -21,8 +21,10 @@ from transformers import PreTrainedTokenizerFast
 from ablate.baselines import Baseline, prefix_of
 from ablate.data.tokenizer import end_of_text
 from ablate.errors import AblateError, DiskFullError, Interrupted
-from ablate.evals import last_word, lm_eval, safety, scoring, texts
+from ablate.evals import last_word, lm_eval, safety, scoring, stories, texts
+from ablate.evals.generate import Writer
 from ablate.evals.items import Benchmark
+from ablate.evals.judge import judge_of
 from ablate.evals.latency import latency
 from ablate.evals.likelihood import reads_trees
 from ablate.evals.requests import Requests, beginning, requests
@@ -73,7 +75,7 @@ class Examiner:
             return
         began = time.perf_counter()
         try:
-            result = self._result(benchmark, model)
+            result = self._result(benchmark, model, folder / "judged" / f"{path.stem}.jsonl")
             row, error = result.row(), None
             write_json(answers, dict(result.answers))
         except Exception as e:
@@ -83,7 +85,7 @@ class Examiner:
         write_json(path, {**row, **identity})
         self.say(f"{benchmark.name}: {error or row['score']}")
 
-    def _result(self, benchmark: Benchmark, model: PreTrainedModel) -> Result:
+    def _result(self, benchmark: Benchmark, model: PreTrainedModel, judged: Path) -> Result:
         """The score by the benchmark's kind."""
         match benchmark.kind:
             case "safety":
@@ -92,6 +94,9 @@ class Examiner:
                 return last_word.score(model, self._made(self._asked, benchmark, model), self.device)
             case "lm_eval":
                 return lm_eval.score(model, self.tokenizer, benchmark, self.max_tokens, self.prefix)
+            case "story":
+                writer = Writer(model, self.tokenizer, self.device, self.prefix, self.max_tokens)
+                return stories.score(writer, benchmark, judge_of(benchmark.name, self.evaluate.judge), judged)
             case _:
                 return scoring.score(model, self._made(self._asked, benchmark, model), self.device)
 

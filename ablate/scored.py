@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ablate.data import sources
 from ablate.data.decontaminate import Screen
 from ablate.errors import StudyError
-from ablate.evals import benchmarks, lm_eval, texts
+from ablate.evals import benchmarks, lm_eval, stories, texts
 from ablate.evals.items import Benchmark
 from ablate.evals.scoring import SCORER_VERSION, score_digest
 from ablate.study import spec
@@ -57,7 +57,8 @@ class Wanted:
     def benchmarks(self, fresh: bool) -> list[Benchmark]:
         """The benchmarks of a run; with their fresh twins at a family's largest budget, if the study wants them."""
         own = _catalogue(tuple(self.evaluate.benchmarks), fresh and self.evaluate.fresh_twins)
-        return [*own, *lm_eval.benchmarks(self.evaluate.lm_eval)]
+        judged = [stories.judged(benchmark, self.evaluate.judge) for benchmark in own]
+        return [*judged, *lm_eval.benchmarks(self.evaluate.lm_eval)]
 
     def texts(self) -> list[Text]:
         """Held-out text of every source, the neutral one, and those the study names."""

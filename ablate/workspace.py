@@ -3,7 +3,7 @@
 results.db                 every number (the driver is its only writer)
 plots/                     figures, and the table behind each
 runs/
-    <digest>/              one run: run.json, metrics.jsonl, scores/, answers/, outcome.json, model/
+    <digest>/              one run: run.json, metrics.jsonl, scores/, answers/, judged/ (replies of a judge), outcome.json, model/
     families/<digest>/     one trunk: its checkpoints and metrics.jsonl, the lock of its worker
     jobs/<id>/             one process: job.json, log.txt, lock
     data/<digest>/         token shards of a source, manifest.json last

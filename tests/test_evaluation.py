@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from ablate.model import build, ladder
 from ablate.scored import Text
 from ablate.study import spec
 from ablate.workspace import score_file
+from tests.evals.judge_stub import Answer, judge_server
 
 GRAMMAR, NUMBERS = catalogue([spec.Benchmark(builtin="grammar"), spec.Benchmark(builtin="comparing_numbers")], fresh=False)[1:3]
 NEUTRAL = Text("neutral", spec.Source(builtin="neutral"), False)
@@ -101,3 +104,28 @@ def test_last_words_are_scored_by_their_log_probability(tmp_path: Path, tokenize
     examiner(tokenizer).examine(tmp_path, KEY, model, [make("words", "g", "published", False, None, words, "last_word")], [])
     (row,) = scores_in(tmp_path, KEY)
     assert row["error"] is None and row["details"]["perplexity"] > 1
+
+
+def test_a_judge_that_is_not_there_fails_its_benchmark_alone_and_is_asked_the_next_time(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    beginnings = [Prompt(f"Ada has {i} lamps and", "", "story") for i in (2, 3)]
+    stories = make("stories", "language", "published", False, None, beginnings, "story")
+    marks = json.dumps({"grammar": 2, "creativity": 2, "consistency": 2, "age_group": "4-5"})
+
+    def examined(url: str) -> dict[str, Any]:
+        judge = spec.Judge(url=url, model="grader")
+        asked = Examiner(tokenizer, (end_of_text(tokenizer),), 48, torch.device("cpu"), spec.Evaluate(judge=judge))
+        asked.examine(tmp_path, KEY, model, [stories, GRAMMAR], [])
+        return {row["benchmark"]: row for row in scores_in(tmp_path, KEY)}
+
+    with judge_server(lambda _: Answer(marks)) as (url, asked):
+        pass
+    gone = examined(url)
+    assert "does not answer" in gone["stories"]["error"] and gone["stories"]["score"] is None
+    assert gone[GRAMMAR.name]["error"] is None
+    with judge_server(lambda _: Answer(marks)) as (url, asked):
+        there = examined(url)
+    assert (there["stories"]["error"], there["stories"]["metric"], there["stories"]["score"]) == (None, "grade", pytest.approx(0.2))
+    assert len(asked) == 20 and there[GRAMMAR.name] == gone[GRAMMAR.name]

@@ -115,12 +115,18 @@ def judge_of(task: str, asked: spec.Judge | None, environment: Mapping[str, str]
             f"evaluate.benchmarks: {task} needs a judge; write evaluate.judge: {{url: http://HOST:PORT/v1, model: NAME}}, "
             "or leave the task out"
         )
-    name = asked.api_key_env
-    if name is not None and not environment.get(name):
+    return Judge(asked.url, asked.model, asked.api_key_env and _key(asked.api_key_env, environment))
+
+
+def _key(name: str, environment: Mapping[str, str]) -> str:
+    key = environment.get(name, "").strip()
+    if not key:
         raise StudyError(
             f"evaluate.judge.api_key_env: the environment variable {name} is not set; set it to the key, or leave api_key_env out"
         )
-    return Judge(asked.url, asked.model, None if name is None else environment[name])
+    if not (key.isascii() and key.isprintable()):  # or the library's own error would quote it
+        raise StudyError(f"evaluate.judge.api_key_env: the environment variable {name} holds characters that no key has; set it again")
+    return key
 
 
 def conversation(*turns: str) -> list[dict[str, str]]:

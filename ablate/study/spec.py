@@ -107,6 +107,10 @@ class Train(Block):
         return self
 
 
+def _is_sent_as_it_is(url: str) -> bool:
+    return url.isascii() and url.isprintable() and " " not in url
+
+
 class Judge(Block):
     """The model that grades stories, behind any endpoint that speaks OpenAI's chat completions."""
 
@@ -119,7 +123,7 @@ class Judge(Block):
     @model_validator(mode="after")
     def _a_url(self) -> Judge:
         parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or not _is_sent_as_it_is(self.url):
             raise ValueError(f"url: {self.url!r} is not a URL; write http://HOST:PORT/v1")
         if parts.username is not None:
             raise ValueError("url: holds a name or a password and would be stored; put the key into a variable and name it in api_key_env:")

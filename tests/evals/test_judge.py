@@ -67,13 +67,19 @@ def test_what_is_no_chat_completion_is_said() -> None:
 
 def test_the_key_comes_from_the_variable_that_is_named() -> None:
     asked = spec.Judge(url="https://host/v1", model="m", api_key_env="A_KEY")
-    assert judge_of("stories", asked, {"A_KEY": KEY}).key == KEY
+    assert judge_of("stories", asked, {"A_KEY": f"{KEY}\n"}).key == KEY
     assert judge_of("stories", spec.Judge(url="http://host/v1", model="m"), {"OPENAI_API_KEY": KEY}).key is None
     with pytest.raises(StudyError, match="the environment variable A_KEY is not set"):
         judge_of("stories", asked, {})
+    with pytest.raises(StudyError, match="A_KEY holds characters that no key has") as refused:
+        judge_of("stories", asked, {"A_KEY": f"{KEY}\n{KEY}"})
+    assert KEY not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["host:8000/v1", "file:///etc/passwd", "https://", "http://me:secret@host/v1"])
+URLS = ["host:8000/v1", "file:///etc/passwd", "https://", "http://me:secret@host/v1", "http://host/v 1", "http://é/v1", "http://h:99999"]
+
+
+@pytest.mark.parametrize("url", URLS)
 def test_urls_that_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="url: "):
+    with pytest.raises(ValueError, match=r"url: |Port out of range"):
         spec.Judge(url=url, model="m")
