@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from ablate.baselines import Baseline, prefix_of
 from ablate.data.tokenizer import end_of_text
 from ablate.errors import AblateError, DiskFullError, Interrupted
-from ablate.evals import last_word, lm_eval, safety, scoring, stories, texts
+from ablate.evals import last_word, lm_eval, safety, scoring, stories, texts, written
 from ablate.evals.generate import Writer
 from ablate.evals.items import Benchmark
 from ablate.evals.judge import judge_of
@@ -95,10 +95,14 @@ class Examiner:
             case "lm_eval":
                 return lm_eval.score(model, self.tokenizer, benchmark, self.max_tokens, self.prefix)
             case "story":
-                writer = Writer(model, self.tokenizer, self.device, self.prefix, self.max_tokens)
-                return stories.score(writer, benchmark, judge_of(benchmark.name, self.evaluate.judge), judged)
+                return stories.score(self._writer(model), benchmark, judge_of(benchmark.name, self.evaluate.judge), judged)
+            case "generate" | "code":
+                return written.score(self._writer(model), benchmark, self.evaluate.allow_code_execution)
             case _:
                 return scoring.score(model, self._made(self._asked, benchmark, model), self.device)
+
+    def _writer(self, model: PreTrainedModel) -> Writer:
+        return Writer(model, self.tokenizer, self.device, self.prefix, self.max_tokens)
 
     def _asked(self, benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int, shared: bool) -> Requests:
         return requests(benchmark, tokenizer, max_tokens, shared, self.prefix)

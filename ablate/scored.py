@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ablate.data import sources
 from ablate.data.decontaminate import Screen
 from ablate.errors import StudyError
-from ablate.evals import benchmarks, lm_eval, stories, texts
+from ablate.evals import benchmarks, lm_eval, stories, texts, written
 from ablate.evals.items import Benchmark
 from ablate.evals.scoring import SCORER_VERSION, score_digest
 from ablate.study import spec
@@ -72,10 +72,13 @@ class Wanted:
         ]
 
     def check(self) -> None:
-        """DataError or StudyError now, before anything is trained, for a benchmark or a text that cannot be read, and for a text
+        """DataError or StudyError now, before anything is trained, for a benchmark or a text that cannot be read, a benchmark
+        whose answers leave no room for its prompts in what the models see, and a text
         that is said to be held out and is trained on."""
         benchmarks.refuse_unready(self.evaluate)
-        self.benchmarks(fresh=True)
+        for benchmark in self.benchmarks(fresh=True):
+            if self.data is not None and benchmark.kind in ("generate", "code"):
+                written.check(benchmark, self.data.seq_len)
         lm_eval.check(self.evaluate.lm_eval, self.data.seq_len if self.data else None)
         for text in self.texts():
             if not text.trained_on:

@@ -99,6 +99,21 @@ def test_sentences_are_scored_by_their_perplexity(tmp_path: Path, tokenizer: Pre
     assert row["chance"] == row["details"]["label_blind"] < 1e-6
 
 
+def test_what_is_written_is_judged_by_its_rule(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
+    sums = [Prompt(f"Question: {i} + 1?\nAnswer:", f" #### {i + 1}", "t") for i in range(2)]
+    programs = [Prompt("[BEGIN]\n", "", "m", {"setup": "", "tests": tests}) for tests in ([], ["assert False"])]
+    asked = [make("gsm8k", "g", "published", False, 0.0, sums, "generate", rule="gsm8k")]
+    asked.append(make("mbpp", "g", "published", False, 0.0, programs, "code", rule="mbpp"))
+    talkative = build.build({**ladder.shape(50_000, 400, 300, True)}, seed=0)
+    examiner(tokenizer, 300).examine(tmp_path, KEY, talkative, asked, [])
+    gsm8k, mbpp = scores_in(tmp_path, KEY)
+    assert (gsm8k["metric"], gsm8k["score"], gsm8k["details"]) == ("exact_match", 0, {"flexible": 0})
+    assert mbpp["score"] is None and "evaluate.allow_code_execution: true" in mbpp["error"]
+    examiner(tokenizer, 48).examine(tmp_path, "another", model, asked[:1], [])
+    (none,) = scores_in(tmp_path, "another")
+    assert "the model sees 48 at once" in none["error"]
+
+
 def test_last_words_are_scored_by_their_log_probability(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
     words = [Prompt(item.context, item.choices[item.answer], "t") for item in NUMBERS.items[:8]]
     examiner(tokenizer).examine(tmp_path, KEY, model, [make("words", "g", "published", False, None, words, "last_word")], [])

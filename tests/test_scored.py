@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ablate.errors import StudyError
+from ablate.errors import DataError, StudyError
 from ablate.scored import Wanted
 from ablate.study.load import load
 from tests.studies import TINY, write
@@ -37,3 +37,16 @@ def test_two_conditions_may_part_a_file(tmp_path: Path) -> None:
     wanted(tmp_path, web, measured).check()
     with pytest.raises(StudyError, match="trains on"):
         wanted(tmp_path, web, web).check()
+
+
+def test_answers_that_leave_no_room_for_a_prompt_are_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "g.jsonl").write_text('{"question": "1 + 1?", "answer": "#### 2"}\n{"question": "1 + 2?", "answer": "#### 3"}\n')
+    study = TINY.replace("[builtin:grammar, builtin:which_kind]", f"[{{task: gsm8k, files: {tmp_path}/g.jsonl, shots: 0}}]")
+    with pytest.raises(DataError, match=r"evaluate\.benchmarks: gsm8k: up to 256 tokens are to be written, and the model sees 64 at once"):
+        wanted_of(tmp_path, study).check()
+    wanted_of(tmp_path, study.replace("seq_len: 64", "seq_len: 257")).check()
+
+
+def wanted_of(folder: Path, text: str) -> Wanted:
+    study = load(write(folder, text))
+    return Wanted(study.evaluate, study.data)

@@ -1,0 +1,28 @@
+"""Benchmarks that a model answers in its own words: which rule writes and judges which."""
+
+from __future__ import annotations
+
+from ablate.errors import DataError
+from ablate.evals import code, gsm8k, squad
+from ablate.evals.generate import Writer, check_room
+from ablate.evals.items import Benchmark
+from ablate.evals.result import Result
+
+ANSWERS = {"gsm8k": (gsm8k.DECODING, gsm8k.score), "squad": (squad.DECODING, squad.score)}
+"""Rule → how answers are written, and judged. Programs have code.RULES."""
+
+
+def check(benchmark: Benchmark, max_tokens: int) -> None:
+    """DataError where a model that sees `max_tokens` at once cannot be asked."""
+    decoding = code.RULES[benchmark.rule].decoding if benchmark.kind == "code" else ANSWERS[benchmark.rule][0]
+    try:
+        check_room(decoding, max_tokens)
+    except DataError as e:
+        raise DataError(f"evaluate.benchmarks: {benchmark.name}: {e}") from None
+
+
+def score(writer: Writer, benchmark: Benchmark, allow_code: bool) -> Result:
+    """The score of a benchmark of the kinds "generate" and "code"; programs are executed only if that is allowed."""
+    if benchmark.kind == "code":
+        return code.score(writer, benchmark, allow_code)
+    return ANSWERS[benchmark.rule][1](writer, benchmark)
