@@ -10,6 +10,7 @@ import polars as pl
 from ablate.report import claims, frames, sentences
 from ablate.report.frames import ANSWERS, ATTEMPTS, BASELINES, CURVES, RUNS, SCORES, TEXTS, USAGE
 from ablate.store.store import Store
+from ablate.workspace import write_json
 from tests.outcomes import answers, asked, failed, filled, finish, outcome, overlap, run, score, study
 from tests.store.test_baselines import baseline
 
@@ -50,6 +51,25 @@ def test_only_the_benchmarks_of_the_mean_score_count(tmp_path: Path) -> None:
         store.save_study(study(), "quality.yaml", None, asked(score()))
     found = read(tmp_path)
     assert set(found.scores["benchmark"]) == set(found.answers["benchmark"]) == {"sums"}
+
+
+def test_written_answers_count_and_other_scales_do_not(tmp_path: Path) -> None:
+    code = {**score("code", score=0.375, n=4), "metric": "pass@1", "chance": 0.0}
+    safety = {**score("hate"), "metric": "safety", "chance": None}
+    runs = [run(ratio=ratio, seed=seed) for ratio in (0.0, 1.0) for seed in (0, 1)]
+    with filled(tmp_path, runs) as store:
+        for one in runs:
+            done = outcome(one, [score(), code, safety])
+            for path in answers(done, tmp_path).glob("code.*"):
+                write_json(path, {"template": list("aabb"), "correct": [0.75, 0.0, 0.25, 0.5], "output": list("wxyz")})
+            store.record(done, tmp_path)
+        finish(store, runs[0], tmp_path, [score(), {**code, "score": None, "error": "no sandbox"}, safety])
+    found = read(tmp_path)
+    assert set(found.scores["benchmark"]) == set(found.answers["benchmark"]) == {"sums", "code"}
+    assert found.runs.filter(pl.col("mean_score").is_null())["run"].to_list() == [runs[0].digest]
+    assert found.answers.filter(benchmark="code", run=runs[1].digest)["correct"].to_list() == [0.75, 0.75]
+    (verdict,) = claims.verdicts(found)
+    assert (verdict.outcome, verdict.tested[0].difference.estimate) == ("none", 0.0)
 
 
 def test_the_claim_on_clean_items(tmp_path: Path) -> None:
