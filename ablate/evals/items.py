@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from typing import Any, Literal
 
 Kind = Literal["choice", "last_word", "generate", "code", "safety", "story", "lm_eval"]
@@ -33,8 +34,9 @@ class Item:
 
     @property
     def letters(self) -> int:
-        """Characters to read, a context that the choices share once."""
-        return sum(map(len, self.contexts or (self.context,))) + sum(map(len, self.choices))
+        """Characters to read; what all choices have in common at the beginning is read once."""
+        wholes = [self.context_of(i) + choice for i, choice in enumerate(self.choices)]
+        return sum(map(len, wholes)) - (len(wholes) - 1) * len(commonprefix(wholes))  # noqa: RUF071  by characters
 
     def context_of(self, choice: int) -> str:
         """What `choice` follows."""

@@ -78,3 +78,8 @@ def test_items_that_cannot_be_scored_are_refused(choices: tuple[str, ...], answe
 def test_one_item_has_no_standard_error() -> None:
     with pytest.raises(DataError, match="at least two"):
         digest_with(items=[PAIR])
+
+
+def test_what_choices_begin_with_is_read_once() -> None:
+    assert Item("So ", ("It is.", "It are."), 0, "t").letters == len("So It " + "is." + "are.")
+    assert Item("", (" sat.", " sat."), 0, "t", contexts=("An owl", "An elk")).letters == len("An " + "owl sat." + "elk sat.")

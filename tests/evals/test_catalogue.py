@@ -29,6 +29,11 @@ def test_what_a_study_must_allow_first(task: str, need: str) -> None:
     refuse_unready(asked.model_copy(update={"allow_code_execution": True, "judge": judge}))
 
 
+def test_beginnings_of_stories_come_with_the_package() -> None:
+    (found,) = catalogue([spec.Benchmark(task="tinystories_judge")], fresh=False)
+    assert (found.kind, len(found.prompts)) == ("story", entries()["tinystories_judge"].items)
+
+
 def test_a_task_without_a_few_shot_split_says_so() -> None:
     for task in ("agieval_sat_en", "blimp"):
         with pytest.raises(DataError, match=f"{task} has no few-shot split on the hub; name the files of its examples in shots_from:"):
