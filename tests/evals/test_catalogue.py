@@ -25,8 +25,11 @@ def test_what_a_study_must_allow_first(task: str, need: str) -> None:
     asked = spec.Evaluate(benchmarks=[spec.Benchmark(task=task)])
     with pytest.raises(StudyError, match=need):
         refuse_unready(asked)
+
+
+def test_a_study_that_names_a_judge_may_have_stories_graded() -> None:
     judge = spec.Judge(url="http://localhost:1/v1", model="m")
-    refuse_unready(asked.model_copy(update={"allow_code_execution": True, "judge": judge}))
+    refuse_unready(spec.Evaluate(benchmarks=[spec.Benchmark(task="tinystories_judge")], judge=judge))
 
 
 def test_beginnings_of_stories_come_with_the_package() -> None:
