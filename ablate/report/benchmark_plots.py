@@ -65,7 +65,7 @@ def sizes(table: pl.DataFrame) -> Figure:
     """Score of every benchmark at every size, at its largest budget: a panel an arm; what is at chance is hatched."""
     arms = table["synthetic_ratio"].unique().sort().to_list()
     params, names = table["params"].unique().sort().to_list(), table["benchmark"].unique().sort().to_list()
-    width, height = 0.85 * max(len(params), 2) + 0.9, 0.36 * len(names) + 1.8
+    width, height = 0.85 * max(len(params), 3) + 0.9, 0.36 * len(names) + 1.8
     figure, axes = ink.panels(len(arms), "Score by benchmark and size, at each size's largest budget", width, height)
     low, high = min(0.0, float(table["score"].min() or 0)), max(0.1, float(table["score"].max() or 0))  # type: ignore[arg-type]
     for axis, arm in zip(axes, arms, strict=True):

@@ -88,7 +88,7 @@ def line(axis: Axes, points: pl.DataFrame, x: str, y: str, colour: Any, markers:
 
 def heatmap(axis: Axes, grid: Sequence[Sequence[float]], columns: Sequence[str], rows: Sequence[str], **options: Any) -> None:
     """One colour a cell, each annotated with its value; nan stays grey."""
-    notes = [["" if x != x else f"{x:.2f}" for x in row] for row in grid]
+    notes = [["" if x != x else f"{x:z.2f}" for x in row] for row in grid]
     sns.heatmap(
         grid, ax=axis, annot=notes, fmt="", cmap="YlGnBu", linewidths=1, xticklabels=columns, yticklabels=rows,
         cbar_kws={"label": "score"}, **options,

@@ -49,22 +49,23 @@ def lines(verdict: Verdict) -> list[str]:
 
 
 def at_chance(table: pl.DataFrame, conditions: Mapping[str, object]) -> str:
-    """What `claims.at_chance` found, by size; empty where nothing has finished."""
-    if table.is_empty():
-        return ""
-    parts = []
-    for (size,), part in table.group_by("params", maintain_order=True):
-        names = [_where(str(name), rows) for (name,), rows in part.group_by("benchmark", maintain_order=True) if rows["at_chance"].any()]
-        if names:
-            parts.append(f"{format_count(size)} params: {', '.join(names)}")
+    """What `claims.at_chance` found: a line a size; empty where nothing has finished."""
     where = "".join(f"{k} = {v}, " for k, v in conditions.items())
-    found = "; ".join(parts) or "no benchmark, at any size"
-    return f"At chance ({where}largest budget of each size; every arm unless some are named): {found}."
+    lines = []
+    for (size,), part in table.group_by("params", maintain_order=True):
+        by_arms: dict[str, list[str]] = {}
+        for (name,), rows in part.group_by("benchmark", maintain_order=True):
+            by_arms.setdefault(_arms(rows), []).append(str(name))
+        by_arms.pop("", None)
+        found = "; ".join(f"{', '.join(names)} {arms}" for arms, names in sorted(by_arms.items(), reverse=True))
+        lines.append(f"At chance at {where}{format_count(size)} params, at its largest budget: {found or 'nothing'}.")
+    return "\n".join(lines)
 
 
-def _where(benchmark: str, rows: pl.DataFrame) -> str:
-    lost = rows.filter("at_chance")["synthetic_ratio"]
-    return benchmark if len(lost) == len(rows) else f"{benchmark} (synthetic_ratio {', '.join(f'{r:g}' for r in lost)})"
+def _arms(rows: pl.DataFrame) -> str:
+    """In which arms a benchmark is at chance, from its row of each."""
+    lost = [f"{ratio:g}" for ratio in rows.filter("at_chance")["synthetic_ratio"]]
+    return "in every arm" if len(lost) == len(rows) else f"at synthetic_ratio {' and '.join(lost)}" if lost else ""
 
 
 def _claim(verdict: Verdict) -> str:
