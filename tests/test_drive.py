@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from ablate.store.store import Store
+from ablate.verbs import ingest
+from ablate.workspace import Workspace
 from tests.studies import TINY, ablate, numbers, start, write
 
 PAIRS = "".join(f'{{"sentence_good": "the cat {i} sleeps", "sentence_bad": "the cat {i} sleep", "UID": "agreement"}}\n' for i in range(20))
@@ -87,6 +89,18 @@ def test_what_generating_costs_is_measured_once_a_shape(undisturbed: Path) -> No
     _, rows = Store.read_only(undisturbed / "results.db").query("select ms_per_token, inference_memory_bytes, generate_batch from results")
     assert len(rows) == 4 and all(value > 0 for row in rows for value in row)
     assert len(list(undisturbed.glob("runs/latency/*.json"))) == 1
+
+
+def test_every_number_of_a_run_is_in_its_folder(undisturbed: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns("model", "families", "data"))
+    assert ingest(Workspace(tmp_path)).startswith("4 runs recorded")
+    for what in (
+        "run, status, final_loss, bits_per_byte, train_seconds, ms_per_token, inference_memory_bytes from runs order by run",
+        "run, benchmark, register, fresh, score, stderr, bits_per_byte, benchmark_digest from benchmark_scores order by 1, 2, 3, 4",
+        "run, item, correct, logprob from item_answers a join benchmark_scores b on b.id = score_id order by b.digest, item",
+    ):
+        before, now = (Store.read_only(folder / "results.db").query(f"select {what}")[1] for folder in (undisturbed, tmp_path))
+        assert now == before and before
 
 
 def test_the_same_command_again_changes_nothing(undisturbed: Path) -> None:
