@@ -36,6 +36,7 @@ from ablate.study import spec
 from ablate.study.load import load
 from ablate.workspace import Workspace, read_json, write_json
 from tests.data.hub_stub import COMMIT, hub
+from tests.evals.judge_stub import Answer, judge_server
 from tests.studies import ablate, start
 from tests.test_start_from import Silent
 
@@ -121,6 +122,26 @@ def test_a_study_scores_its_baselines_by_the_same_code_and_once(compared: Path, 
     again = walk(compared)
     assert again.trained == 0 and [what for what, _ in again.unscored] == ["the baseline broken"], "it is tried again, like a failed run"
     assert stamps(compared / "baselines" / good.digest) == before, "what is scored is not scored again"
+
+
+def test_a_score_that_fails_fails_alone_and_is_tried_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    marks = json.dumps({"grammar": 2, "creativity": 2, "consistency": 2, "age_group": "4-5"})
+    answer = [Answer("no such key", status=401)]
+    with judge_server(lambda _: answer[0]) as (url, asked):
+        stories = "[builtin:grammar, {task: tinystories_judge, limit: 2}], judge: {url: URL, model: grader}".replace("URL", url)
+        (tmp_path / "compared.yaml").write_text(STUDY.replace("[base, broken]", "[]").replace("[builtin:grammar]", stories))
+        result = walk(tmp_path)
+        ((what, why),) = result.unscored
+        assert result.trained == 1 and not result.failed and what == "tinystories_judge" and "401" in why
+        sql = "select status, score is null, b.error like '%401%' from runs join benchmark_scores b using (run) where not fresh order by 2"
+        assert select(tmp_path, sql) == [("done", 0, None), ("done", 0, None), ("done", 1, 1)], "the run is done all the same"
+        answer[0] = Answer(marks)
+        (weights,) = tmp_path.glob("runs/*/model/model.safetensors")
+        trained = weights.stat().st_mtime_ns
+        again = walk(tmp_path)
+    assert not again.unscored and len(asked) == 1 + 20 and weights.stat().st_mtime_ns == trained, "scored, not trained again"
+    assert select(tmp_path, "select score, error from benchmark_scores where metric = 'grade'") == [(pytest.approx(0.2), None)]
 
 
 def test_eval_is_the_same_for_a_run_as_the_study_s_own_scores(compared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
