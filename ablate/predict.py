@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from ablate.errors import StudyError
+from ablate.evals.written import most_tokens as written_tokens
 from ablate.jobs import cores
 from ablate.model import ladder
 from ablate.model.gpus import GPUS
@@ -35,6 +36,8 @@ READ_TO_TRAIN = 2.0
 """Tokens read while one is trained on. An estimate, until both were measured."""
 BYTES_PER_TOKEN = 2.6
 """Of benchmarks and held-out texts. An estimate for small vocabularies; with a large one there are fewer tokens than that says."""
+WRITTEN_TO_READ = 10.0
+"""Tokens read while one is written, many texts side by side. An estimate; what runs took tells how long all of it takes."""
 ASSUMED_MFU = (0.3, 0.5)
 """What public stacks reach on A100 and H100 at sizes from 1B to 7B; a plan that rests on it says so."""
 
@@ -274,13 +277,15 @@ class Scoring:
         self._known: dict[tuple[str, bool], float] = {}
 
     def tokens(self, run: grid.Run, fresh: bool) -> float:
-        """About how many tokens scoring one run reads; fresh: with the fresh twins."""
+        """About how many tokens scoring one run reads, those written counted as what could be read meanwhile; fresh: with the fresh twins.
+        Of lm-eval's own tasks nothing is known."""
         key = (run.data.model_dump_json(), fresh)
         if key not in self._known:
             wanted = Wanted(self._evaluate, run.data)
-            items = (item for benchmark in wanted.benchmarks(fresh=True) if fresh or not benchmark.fresh for item in benchmark.items)
-            letters = sum(item.letters for item in items)
-            self._known[key] = (letters + HELD_OUT_BYTES * len(wanted.texts())) / BYTES_PER_TOKEN
+            asked = [benchmark for benchmark in wanted.benchmarks(fresh=True) if fresh or not benchmark.fresh]
+            letters = sum(item.letters for benchmark in asked for item in benchmark.items)
+            written = sum(written_tokens(benchmark, run.data.seq_len) for benchmark in asked)
+            self._known[key] = (letters + HELD_OUT_BYTES * len(wanted.texts())) / BYTES_PER_TOKEN + WRITTEN_TO_READ * written
         return self._known[key]
 
 

@@ -14,7 +14,7 @@ from ablate.errors import StudyError
 from ablate.model import ladder
 from ablate.model.memory import RESERVED, memory
 from ablate.plan_text import as_text
-from ablate.predict import START_SECONDS, Elsewhere, Here, Scoring, parts
+from ablate.predict import START_SECONDS, WRITTEN_TO_READ, Elsewhere, Here, Scoring, parts
 from ablate.report import generation
 from ablate.study import spec
 from ablate.study.load import load
@@ -244,3 +244,11 @@ def test_a_baseline_that_is_not_here_is_named(tmp_path: Path) -> None:
     priced = plan.price(study, known(tmp_path, study))
     assert priced.absent_baselines == ("owner/never-heard-of",)
     assert "the baseline owner/never-heard-of is not on this machine: `ablate prefetch` fetches it" in as_text(priced)
+
+
+def test_what_a_model_writes_counts_towards_the_time_of_scoring(tmp_path: Path) -> None:
+    judged = ["evaluate.benchmarks=[builtin:grammar, {task: tinystories_judge, limit: 5}]", "evaluate.judge={url: http://a/v1, model: m}"]
+    read, written = (load(write(tmp_path), None, asked) for asked in (["evaluate.benchmarks=[builtin:grammar]"], judged))
+    run = resolve.runs(read, Workspace(tmp_path))[0]
+    longer = Scoring(written.evaluate).tokens(run, False) - Scoring(read.evaluate).tokens(run, False)
+    assert longer == pytest.approx(WRITTEN_TO_READ * 5 * 10 * 32, rel=0.02), "ten texts of half a window after each of five beginnings"

@@ -154,14 +154,19 @@ class Kept:
         return self._known[key]
 
 
+def decoding(max_tokens: int) -> Decoding:
+    """How models that see `max_tokens` at once write."""
+    return Decoding(min(MAX_NEW_TOKENS, max(1, max_tokens // 2)), temperature=TEMPERATURE, samples=COMPLETIONS)
+
+
 def score(writer: Writer, benchmark: Benchmark, judge: Judge, kept: Path) -> Result:
     """Mean mark / 10 of what a model writes after each beginning; `kept` is the file of what is graded already.
 
     RunError where the judge cannot be asked, or too many of its replies cannot be read.
     """
-    decoding = Decoding(min(MAX_NEW_TOKENS, max(1, writer.max_tokens // 2)), temperature=TEMPERATURE, samples=COMPLETIONS)
+    rules = decoding(writer.max_tokens)
     beginnings = [prompt.context for prompt in benchmark.prompts]
-    written = writer.write(beginnings, decoding)
+    written = writer.write(beginnings, rules)
     memory = Kept(kept, judge)
     allowed, graded = UNGRADED * len(beginnings) * COMPLETIONS, list[list[Graded]]()
     for beginning, texts in zip(beginnings, written.texts, strict=True):
@@ -172,10 +177,10 @@ def score(writer: Writer, benchmark: Benchmark, judge: Judge, kept: Path) -> Res
                 f"benchmark {benchmark.name}: {len(unread)} completions have no marks, because the replies of {judge.model} are not the "
                 f"JSON that is asked for (the last: {unread[-1][:100]!r}); name a judge that keeps to a form"
             )
-    return _result(benchmark, written, graded, decoding)
+    return _result(benchmark, written, graded, rules)
 
 
-def _result(benchmark: Benchmark, written: Written, graded: Sequence[Sequence[Graded]], decoding: Decoding) -> Result:
+def _result(benchmark: Benchmark, written: Written, graded: Sequence[Sequence[Graded]], rules: Decoding) -> Result:
     """Each beginning counts alike, whatever number of its completions has marks; one without any does not count."""
     marks = np.array([_mean([one.marks for one in several if one.marks]) for several in graded])
     values = marks.mean(axis=1) / 10
@@ -197,9 +202,9 @@ def _result(benchmark: Benchmark, written: Written, graded: Sequence[Sequence[Gr
             "malformed": sum(one.malformed for one in every),
             "ungraded": sum(one.marks is None for one in every),
             "judge_retries": sum(one.retries for one in every),
-            "completions": decoding.samples,
-            "temperature": decoding.temperature,
-            "max_new_tokens": decoding.max_new_tokens,
+            "completions": rules.samples,
+            "temperature": rules.temperature,
+            "max_new_tokens": rules.max_new_tokens,
         },
         answers=columns(
             benchmark,

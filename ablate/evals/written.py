@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ablate.errors import DataError
-from ablate.evals import code, gsm8k, squad
-from ablate.evals.generate import Writer, check_room
+from ablate.evals import code, gsm8k, squad, stories
+from ablate.evals.generate import Decoding, Writer, check_room
 from ablate.evals.items import Benchmark
 from ablate.evals.result import Result
 
@@ -14,9 +14,8 @@ ANSWERS = {"gsm8k": (gsm8k.DECODING, gsm8k.score), "squad": (squad.DECODING, squ
 
 def check(benchmark: Benchmark, max_tokens: int) -> None:
     """DataError where a model that sees `max_tokens` at once cannot be asked."""
-    decoding = code.RULES[benchmark.rule].decoding if benchmark.kind == "code" else ANSWERS[benchmark.rule][0]
     try:
-        check_room(decoding, max_tokens)
+        check_room(_decoding(benchmark), max_tokens)
     except DataError as e:
         raise DataError(f"evaluate.benchmarks: {benchmark.name}: {e}") from None
 
@@ -26,3 +25,17 @@ def score(writer: Writer, benchmark: Benchmark, allow_code: bool) -> Result:
     if benchmark.kind == "code":
         return code.score(writer, benchmark, allow_code)
     return ANSWERS[benchmark.rule][1](writer, benchmark)
+
+
+def most_tokens(benchmark: Benchmark, max_tokens: int) -> int:
+    """Tokens that a model which sees `max_tokens` at once writes for a benchmark at most; 0 for one that it only reads."""
+    if benchmark.kind == "story":
+        decoding = stories.decoding(max_tokens)
+        return len(benchmark.items) * decoding.samples * decoding.max_new_tokens
+    if benchmark.kind in ("generate", "code"):
+        return len(benchmark.items) * benchmark.samples * _decoding(benchmark).max_new_tokens
+    return 0
+
+
+def _decoding(benchmark: Benchmark) -> Decoding:
+    return code.RULES[benchmark.rule].decoding if benchmark.kind == "code" else ANSWERS[benchmark.rule][0]
