@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ablate.errors import DataError, StudyError
+from ablate.evals import rows
 from ablate.evals.benchmarks import catalogue, refuse_unready
 from ablate.evals.catalogue import Entry, entries
 from ablate.study import spec
@@ -41,6 +43,16 @@ def test_a_task_without_a_few_shot_split_says_so() -> None:
     for task in ("agieval_sat_en", "blimp"):
         with pytest.raises(DataError, match=f"{task} has no few-shot split on the hub; name the files of its examples in shots_from:"):
             catalogue([spec.Benchmark(task=task, shots=2)], fresh=False)
+
+
+def test_what_is_fetched_from_the_hub() -> None:
+    def fetched(task: str, **options: Any) -> list[tuple[str | None, str | None, str]]:
+        return [(one.hf, one.config, one.split) for one in rows.sources(spec.Benchmark(task=task, **options), entries()[task])]
+
+    assert fetched("mmlu") == [("cais/mmlu", "all", "test")]
+    assert fetched("mmlu", shots=5) == [("cais/mmlu", "all", "test"), ("cais/mmlu", "all", "dev")]
+    assert fetched("piqa", files="a.jsonl", shots=2, shots_from="b.jsonl") == fetched("tinystories_judge") == []
+    assert len({config for _, config, _ in fetched("blimp")}) == 67, "a configuration a paradigm"
 
 
 def cells(one: Entry) -> tuple[str, ...]:
