@@ -137,7 +137,7 @@ def _beside(axis: Axes, part: pl.DataFrame, colours: dict[float, Any]) -> None:
         axis.axhline(chance, zorder=1, **ink.CHANCE)
     axis.set(title=f"{part['benchmark'][0]}, {part['metric'][0]}", xlabel="parameters, embeddings included")
     at = part["params_total"].to_list()
-    ink.log_ticks(axis, min(at) / 1.2, max(at) * 1.2, at, lambda x: format_count(round(x)))
+    ink.log_ticks(axis, min(at) / 1.4, max(at) * 1.4, at, lambda x: format_count(round(x)))
     labels.make_room(axis, at)
     axis.set_ylim(*axis.get_ylim())
     labels.write(axis, others, at, height=2.7)

@@ -79,7 +79,7 @@ class Frames:
     one template. clean: the same of those items alone that GPT-3's rule finds in nothing that any run of the study read; None where
     that has not been measured of every score. curves: of each size's largest budget. attempts: how each finished run was carried
     out; versions is JSON. baselines: scores of the study's baselines on the items that its runs are asked, as in `scores`; name is
-    the last part of the hub's id or of the folder.
+    the end of the hub's id or of the folder, as much of it as tells it from the others.
     """
 
     study: str
@@ -153,7 +153,17 @@ def _baselines(store: Queryable, study: str) -> pl.DataFrame:
     theirs = f"baseline IN (SELECT baseline FROM study_baselines WHERE study = {quoted(study)})"
     asked = f"benchmark_digest IN (SELECT benchmark_digest FROM study_benchmarks WHERE study = {quoted(study)})"
     found = _select(store, BASELINES, f"FROM baseline_results WHERE {theirs} AND {asked} AND {_COUNTED} ORDER BY name, benchmark, register")
-    return found.with_columns(pl.col("name").str.strip_chars_end("/").str.split("/").list.last())
+    return found.with_columns(pl.col("name").replace(_short(found["name"].unique().to_list())))
+
+
+def _short(names: Sequence[str]) -> dict[str, str]:
+    """Each hub id or folder → its last part, or as many as tell it from the others."""
+    parts = {name: name.rstrip("/").split("/") for name in names}
+    for depth in range(1, max(map(len, parts.values()), default=1)):
+        short = {name: "/".join(path[-depth:]) for name, path in parts.items()}
+        if len(set(short.values())) == len(short):
+            return short
+    return {name: name for name in names}
 
 
 def _answers(store: Queryable, study: str, also: str = "TRUE") -> pl.DataFrame:

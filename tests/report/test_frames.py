@@ -122,3 +122,13 @@ def test_baselines_are_the_study_s_own_on_its_own_items(tmp_path: Path) -> None:
     found = read(tmp_path).baselines
     assert dict(found.schema) == BASELINES
     assert found.select("name", "params_total", "benchmark", "score", "metric").rows() == [("a-1M", 5000, "sums", 0.5, "acc")]
+
+
+def test_baselines_of_one_last_name_stay_two(tmp_path: Path) -> None:
+    names = {"a" * 16: "runs/x/model", "b" * 16: "runs/y/model/", "c" * 16: "org/small"}
+    with filled(tmp_path, [run()]) as store:
+        store.save_study(study(), "quality.yaml", None, asked(score()))
+        for digest, name in names.items():
+            store.record_baseline(baseline(tmp_path / digest, [score()], digest, name=name), tmp_path / digest)
+        store.declare_baselines("quality", list(names))
+    assert sorted(read(tmp_path).baselines["name"]) == ["org/small", "x/model", "y/model"]
