@@ -11,8 +11,10 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,8 @@ MAX_NEW_TOKENS = 200
 """Of a completion; half of what the model sees at once where that is less."""
 TRIES = 3
 """Times that the judge is asked for grades that can be read."""
+AT_ONCE = 4
+"""Questions that the judge is asked at the same time."""
 UNGRADED = 0.1
 """Share of completions without grades above which there is no score."""
 AXES = ("grammar", "creativity", "consistency")
@@ -134,6 +138,7 @@ class Kept:
     def __init__(self, path: Path, judge: Judge) -> None:
         self._path = path
         self._judge = judge
+        self._writing = Lock()
         self._known: dict[str, Graded] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
@@ -143,15 +148,31 @@ class Kept:
             marks = row["marks"] and Marks(**row["marks"])
             self._known[row["key"]] = Graded(marks, tuple(row["replies"]), row["retries"])
 
-    def grade(self, asked: str) -> Graded:
-        """As `grade`; the judge is asked only what it has not been asked before."""
-        key = digest({"judge": self._judge.model, "asked": asked})
-        if key not in self._known:
-            self._known[key] = grade(self._judge, asked)
+    def grade(self, questions: Sequence[str]) -> list[Graded]:
+        """As `grade`, of each; the judge is asked only what it has not been asked before, some questions at a time.
+
+        RunError where it cannot be asked; what it has said by then is kept.
+        """
+        new = [asked for asked in dict.fromkeys(questions) if self._key(asked) not in self._known]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            waiting = [pool.submit(self._ask, asked) for asked in new]
+            try:
+                for one in waiting:
+                    one.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return [self._known[self._key(asked)] for asked in questions]
+
+    def _key(self, asked: str) -> str:
+        return digest({"judge": self._judge.model, "asked": asked})
+
+    def _ask(self, asked: str) -> None:
+        graded, key = grade(self._judge, asked), self._key(asked)
+        with self._writing, room_for(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with room_for(self._path), self._path.open("a", encoding="utf-8") as f:
-                f.write("\n" + json.dumps({"key": key, **asdict(self._known[key])}))  # the line end first: a line cut off spoils no other
-        return self._known[key]
+            with self._path.open("a", encoding="utf-8") as f:
+                f.write("\n" + json.dumps({"key": key, **asdict(graded)}))  # the line end first: a line cut off spoils no other
+            self._known[key] = graded
 
 
 def decoding(max_tokens: int) -> Decoding:
@@ -170,7 +191,7 @@ def score(writer: Writer, benchmark: Benchmark, judge: Judge, kept: Path) -> Res
     memory = Kept(kept, judge)
     allowed, graded = UNGRADED * len(beginnings) * COMPLETIONS, list[list[Graded]]()
     for beginning, texts in zip(beginnings, written.texts, strict=True):
-        graded.append([memory.grade(question(beginning, text)) for text in texts])
+        graded.append(memory.grade([question(beginning, text) for text in texts]))
         unread = [one.replies[-1] for several in graded for one in several if one.marks is None]
         if len(unread) > allowed:
             raise RunError(

@@ -36,11 +36,14 @@ class Asked:
 class _Handler(BaseHTTPRequestHandler):
     asked: list[Asked]
     answer: Callable[[Asked], Answer]
+    one: threading.Lock
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.asked.append(Asked(self.path, self.headers.get("Authorization"), body))
-        answer = type(self).answer(self.asked[-1])
+        asked = Asked(self.path, self.headers.get("Authorization"), body)
+        with self.one:
+            self.asked.append(asked)
+            answer = type(self).answer(asked)
         message = {"role": "assistant", "content": answer.text}
         said = answer.text if answer.status != 200 else json.dumps({"choices": [{"message": message}]})
         self.send_response(answer.status)
@@ -58,7 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
 def judge_server(answer: Callable[[Asked], Answer]) -> Iterator[tuple[str, list[Asked]]]:
     """The address of its API, and the list of what it is asked. `answer` is called in its threads, one request at a time."""
     asked: list[Asked] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"asked": asked, "answer": staticmethod(answer)}))
+    made = {"asked": asked, "answer": staticmethod(answer), "one": threading.Lock()}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), made))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
