@@ -115,7 +115,7 @@ def beside(table: pl.DataFrame) -> Figure:
     if "baseline" in kinds:
         extra.append((Line2D([], [], color=ink.OTHERS, marker="D", linestyle="none"), "baseline, scored\nby the same code"))
     if "published" in kinds:
-        extra.append((ink.hollow("o"), "published, not\nmeasured here"))
+        extra.append((ink.hollow("o"), "published, not measured\nhere (settings: the CSV)"))
     note = "the study's runs: mean over\nseeds at each size's largest\nbudget; bar: 95% over items"
     ink.legend(figure, colours, {}, [*extra, (ink.chance(), "chance")], note)
     return figure

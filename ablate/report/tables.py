@@ -15,8 +15,6 @@ from ablate.report.frames import Frames
 from ablate.store.record import mean_score
 
 CELL = ("params", "tokens", "synthetic_ratio")
-ACCURACIES = ("acc", "exact_match", "pass@1")
-"""Metrics that are a share of items answered right: the only ones that a figure calls accuracy."""
 SMOOTH = 0.03
 """Share of a loss curve that its moving average spans."""
 
@@ -48,7 +46,7 @@ def claim(frames: Frames, verdict: Verdict | None) -> pl.DataFrame:
 
 
 def _baseline_means(frames: Frames) -> pl.DataFrame:
-    asked = set(frames.scores.filter(~pl.col("fresh"))["benchmark_digest"])
+    asked = set(_public(frames.scores)["benchmark_digest"])
     rows = []
     for (name,), scores in frames.baselines.group_by("name", maintain_order=True):
         if (mean := mean_score(scores.iter_rows(named=True), asked)) is not None:
@@ -121,7 +119,7 @@ def benchmarks(frames: Frames) -> pl.DataFrame:
     largest = arms.sort("arms", "params", "tokens", descending=True).head(1)
     key = ("benchmark", "register", "metric")
     own = (
-        _accuracies(frames.scores)
+        _public(frames.scores)
         .join(frames.runs.join(largest, on=["params", "tokens"]).select("run", *CELL), on="run")
         .group_by(*CELL, *key, "chance")
         .agg(
@@ -135,13 +133,13 @@ def benchmarks(frames: Frames) -> pl.DataFrame:
         )
         .sort("register", "benchmark", "synthetic_ratio", descending=[True, False, False])
     )
-    others = _accuracies(frames.baselines).join(own, on=key, how="semi").select("name", *key, "chance", "score", "stderr", "n")
+    others = _public(frames.baselines).join(own, on=key, how="semi").select("name", *key, "chance", "score", "stderr", "n")
     both = pl.concat([own, others.rename({"name": "baseline"})], how="diagonal")
     return _with_interval(both).with_columns(pl.col("baseline").fill_null(""))
 
 
-def _accuracies(scores: pl.DataFrame) -> pl.DataFrame:
-    return scores.filter(~pl.col("fresh"), pl.col("metric").is_in(ACCURACIES))
+def _public(scores: pl.DataFrame) -> pl.DataFrame:
+    return scores.filter(~pl.col("fresh"))
 
 
 def _with_interval(scores: pl.DataFrame) -> pl.DataFrame:
@@ -162,7 +160,7 @@ def right_choice(frames: Frames) -> pl.DataFrame:
     seeds, lowest and highest seed. Public items only."""
     bits = pl.col("bits_per_byte")
     return (
-        frames.scores.filter(~pl.col("fresh"))
+        _public(frames.scores)
         .drop_nulls("bits_per_byte")
         .join(frames.runs.select("run", *CELL), on="run")
         .group_by("run", "benchmark", *CELL)
@@ -180,12 +178,12 @@ def beside(frames: Frames, with_published: bool = False) -> pl.DataFrame:
     key = ("benchmark", "metric")
     runs = _largest_budgets(frames).select("run", "params_total", *CELL)
     own = (
-        _pooled(_accuracies(frames.scores).join(runs, on="run"), "run", *CELL, "params_total", *key)
+        _pooled(_public(frames.scores).join(runs, on="run"), "run", *CELL, "params_total", *key)
         .group_by(*CELL, *key)
         .agg(pl.col("params_total", "score", "stderr", "chance", "n").mean(), pl.len().alias("seeds"))
         .with_columns(pl.lit("study").alias("kind"))
     )
-    baselines = _pooled(_accuracies(frames.baselines), "name", "params_total", *key).rename({"name": "system"})
+    baselines = _pooled(_public(frames.baselines), "name", "params_total", *key).rename({"name": "system"})
     found = published.found().drop_nulls("params").rename({"params": "params_total", "value": "score"})
     others = [baselines.with_columns(pl.lit("baseline").alias("kind"))]
     if with_published:
