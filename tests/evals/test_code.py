@@ -14,10 +14,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ablate.errors import StudyError
 from ablate.evals import code, gsm8k, sandbox, squad
+from ablate.evals.benchmarks import catalogue
 from ablate.evals.generate import Writer
 from ablate.evals.items import Benchmark, Kind, Prompt
 from ablate.evals.requests import encode
 from ablate.evals.sandbox import run
+from ablate.study import spec
 
 CPU = torch.device("cpu")
 
@@ -152,7 +154,18 @@ def test_the_published_solutions_of_humaneval_pass(shared_data: Path) -> None:
     prompts = [Prompt(row["prompt"], "", "h", {"test": row["test"], "entry_point": row["entry_point"]}) for row in found]
     rule = code.RULES["humaneval"]
     programs = [rule.program(prompt, row["canonical_solution"]) for prompt, row in zip(prompts, found, strict=True)]
-    broken = [rule.program(prompt, "    return None\n") for prompt in prompts[:40]]
+    broken = [rule.program(prompt, "    return None\n") for prompt in prompts[:20]]
     verdicts = run([*programs, *broken])
     assert [row["task_id"] for row, verdict in zip(found, verdicts, strict=False) if not verdict.passed] == []
     assert len(programs) == 164 and not any(verdict.passed for verdict in verdicts[164:])
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_published_solutions_of_mbpp_pass(shared_data: Path) -> None:
+    """Every fifth of the 500; one whose tests need the release's set-up code is among them."""
+    (mbpp,) = catalogue([spec.Benchmark(task="mbpp", files=str(shared_data / "benchmarks" / "mbpp_0-599.jsonl.gz"))], fresh=False)
+    prompts = [prompt for number, prompt in enumerate(mbpp.prompts) if number % 5 == 0 or prompt.details["setup"]]
+    verdicts = run([code.RULES["mbpp"].program(prompt, prompt.reference) for prompt in prompts])
+    assert len(prompts) >= 100
+    assert [prompt.details["task_id"] for prompt, verdict in zip(prompts, verdicts, strict=True) if not verdict.passed] == []
