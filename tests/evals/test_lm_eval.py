@@ -162,6 +162,8 @@ def test_prefetched_once_a_study_is_scored_without_a_network(tmp_path: Path) -> 
     data.mkdir(parents=True)
     for split in SPLITS:
         written(data / f"{split}.jsonl", rows("sciq", 8, split))
+    files = ", ".join(f"{{split: {split}, path: {split}.jsonl}}" for split in SPLITS)
+    (data / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files: [{files}]\n---\n")
     study = str(write(tmp_path, TINY.replace("[builtin:grammar, builtin:which_kind]}", "[builtin:grammar], lm_eval: [sciq]}")))
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
     assert "ablate prefetch" in ablate(tmp_path, "run", study, status=2, **offline)
