@@ -108,7 +108,7 @@ def audit(study: spec.Study, space: Workspace) -> list[dict[str, Any]]:
     runs = resolve.runs(study, space)
     prepare.build(runs, prepare.streams(runs, space), space, cores())
     names = {stream: name for run in runs for name, stream in prepare.streams_of(run, space).items()}
-    asked = Wanted(study.evaluate, runs[0].data).benchmarks(fresh=True)
+    asked = Wanted(study.evaluate, runs[0].data).with_items()
     auditing.measure([*names], asked, space, cores())
     if space.database.exists():
         with hold(space.driver_lock, f"the folder {space.runs}"), Store.open(space.database) as store:

@@ -191,14 +191,14 @@ class Driver:
         return [*([compared] if compared else []), *families]
 
     def _audit_is_missing(self) -> bool:
-        benchmarks = self._wanted(self.runs[0]).benchmarks(fresh=True)
+        benchmarks = self._wanted(self.runs[0]).with_items()
         return self.store.overlap_is_missing(self.order.study.name, {benchmark.digest for benchmark in benchmarks})
 
     def _audit(self) -> None:
         """Look for the benchmarks' items in everything that the runs could read, and record what is found."""
         streams = prepare.streams(self.runs, self.space)
         prepare.build(self.runs, streams, self.space, self.order.processes)
-        audit.measure([*streams], self._wanted(self.runs[0]).benchmarks(fresh=True), self.space, self.order.processes)
+        audit.measure([*streams], self._wanted(self.runs[0]).with_items(), self.space, self.order.processes)
         audit.record([*streams], self.space, self.store)
 
     def _adopt(self, missing: dict[str, Work]) -> list[_Running]:

@@ -60,6 +60,10 @@ class Wanted:
         judged = [stories.judged(benchmark, self.evaluate.judge) for benchmark in own]
         return [*judged, *lm_eval.benchmarks(self.evaluate.lm_eval)]
 
+    def with_items(self) -> list[Benchmark]:
+        """The benchmarks that overlap is looked for: those of lm-eval's tasks have no items before they are scored."""
+        return [benchmark for benchmark in self.benchmarks(fresh=True) if benchmark.items]
+
     def texts(self) -> list[Text]:
         """Held-out text of every source, the neutral one, and those the study names."""
         if self.data is None:

@@ -157,21 +157,21 @@ def ablate(folder: Path, *arguments: str, status: int = 0, **env: str) -> str:
 
 @pytest.mark.slow
 def test_prefetched_once_a_study_is_scored_without_a_network(tmp_path: Path) -> None:
-    """plan and run without the data say what to do; fetched from a hub on this machine, the same study runs offline."""
+    """The data of a task come from a hub on this machine; then the study runs offline, with nothing but the task to be scored on."""
     data = tmp_path / "hub" / "datasets" / "allenai" / "sciq"
     data.mkdir(parents=True)
     for split in SPLITS:
         written(data / f"{split}.jsonl", rows("sciq", 8, split))
     files = ", ".join(f"{{split: {split}, path: {split}.jsonl}}" for split in SPLITS)
     (data / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files: [{files}]\n---\n")
-    study = str(write(tmp_path, TINY.replace("[builtin:grammar, builtin:which_kind]}", "[builtin:grammar], lm_eval: [sciq]}")))
-    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
-    assert "ablate prefetch" in ablate(tmp_path, "run", study, status=2, **offline)
+    study = str(write(tmp_path, TINY.replace("[builtin:grammar, builtin:which_kind]}", "[], lm_eval: [sciq]}")))
+    home, one_run = {"HF_HOME": str(tmp_path / "hf")}, ("grid.tokens=[60k]", "grid.synthetic_ratio=[1]", "launch.with=inline")
+    offline = {**home, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     with hub(tmp_path / "hub") as (address, _):
-        assert "lm-eval's task sciq" in ablate(tmp_path, "prefetch", study, HF_ENDPOINT=address, HF_HOME=str(tmp_path / "hf"))
-    ablate(tmp_path, "run", study, "grid.tokens=[60k]", **offline)
+        assert "lm-eval's task sciq" in ablate(tmp_path, "prefetch", study, **home, HF_ENDPOINT=address)
+    ablate(tmp_path, "run", study, *one_run, **offline)
     db = sqlite3.connect(tmp_path / "results.db")
-    found = db.execute("select register, metric, n, chance, score, error from scores where benchmark = 'sciq'").fetchall()
-    assert len(found) == 2
-    assert {row[:4] for row in found} == {("lm_eval", "acc", 8, 0.25)}
-    assert all(row[4] is not None and row[5] is None for row in found)
+    (found,) = db.execute("select register, metric, n, chance, score, error from scores where benchmark = 'sciq'").fetchall()
+    db.close()
+    assert found[:4] == ("lm_eval", "acc", 8, 0.25)
+    assert found[4] is not None and found[5] is None
