@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 SIZE = 7.0
 """Points; a line of text is about 1.35 of its size high."""
 POINTS_AN_INCH = 72
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
+"""Behind a name, so that no line of the figure strikes it through."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def write(axis: Axes, points: Sequence[Named], xs: Sequence[float], height: floa
         for point, y in zip(mine, spread([p.y for p in mine], gap, low + gap / 2, high - gap / 2), strict=True):
             style: dict[str, Any] = {"color": point.colour, "fontsize": SIZE, "fontweight": "bold" if point.bold else "normal"}
             axis.plot([point.x, 10 ** (edge + side * 2 * away)], [point.y, y], color=point.colour, linewidth=0.5, alpha=0.5, zorder=1)
-            axis.text(at, y, point.text, ha=align, va="center", **style)
+            axis.text(at, y, point.text, ha=align, va="center", bbox=_PAPER, **style)
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
