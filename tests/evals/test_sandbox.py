@@ -205,17 +205,20 @@ def test_it_ends_with_the_one_who_started_it() -> None:
     assert not Path(f"/proc/{children[0]}").exists()
 
 
-WITHOUT_SECCOMP = """
-import ctypes, errno, sys
-from pathlib import Path
+FORBID = """
+import ctypes, errno, json
 from ablate.errors import UsageError
 from ablate.evals.sandbox import check, run
 library = ctypes.CDLL("libseccomp.so.2")
 library.seccomp_init.restype = ctypes.c_void_p
 context = ctypes.c_void_p(library.seccomp_init(0x7FFF0000))
-for call in (b"seccomp", b"prctl"):
-    library.seccomp_rule_add_array(context, 0x00050000 | errno.EACCES, library.seccomp_syscall_resolve_name(call), 0, None)
+for call in calls:
+    number = call if isinstance(call, int) else library.seccomp_syscall_resolve_name(call)
+    assert library.seccomp_rule_add_array(context, 0x00050000 | errno.ENOSYS, number, 0, None) == 0
 assert library.seccomp_load(context) == 0
+"""
+"""A real filter, as a container or an older kernel has it; it holds for all that is started from now on."""
+TRY = """
 for ask in (lambda: check(True, "humaneval"), lambda: run(["open(__import__('os').environ['HOME'] + '/ran', 'w')", "print()"])):
     try:
         ask()
@@ -224,13 +227,30 @@ for ask in (lambda: check(True, "humaneval"), lambda: run(["open(__import__('os'
 """
 
 
+def under_a_filter(calls: list[bytes | int], script: str) -> list[str]:
+    """What a script prints where these system calls are not to be had."""
+    said = subprocess.run([sys.executable, "-c", f"calls = {calls}\n{FORBID}{script}"], capture_output=True, text=True, timeout=60)
+    assert said.stderr == "", said
+    return said.stdout.splitlines()
+
+
 def test_where_it_cannot_be_confined_nothing_is_executed() -> None:
-    """A real filter that forbids further filters, as a container may have one."""
-    said = subprocess.run([sys.executable, "-c", WITHOUT_SECCOMP], capture_output=True, text=True, timeout=60)
-    lines = said.stdout.splitlines()
-    assert len(lines) == 2 and said.stderr == "", said
-    assert all(line.startswith("generated code is not executed here") and "libseccomp2" in line for line in lines)
+    lines = under_a_filter([b"seccomp", b"prctl"], TRY)
+    assert len(lines) == 2 and all(line.startswith("generated code is not executed here") and "libseccomp2" in line for line in lines)
     check(True, "humaneval")  # here it can be
+
+
+def test_without_landlock_nothing_can_be_written_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("whole")
+    file = str(tmp_path / "file")
+    program = tried(
+        f"os.remove({file!r})", f"open({file!r}, 'w')", f"os.open({file!r}, os.O_RDONLY | os.O_TRUNC)", f"os.truncate({file!r}, 0)",
+        "open('mine', 'w')", "os.mkdir('mine')", "os.open('.', os.O_TMPFILE | os.O_WRONLY)", "socket.socket()", "os.fork()",
+    )  # fmt: skip
+    useful = "import json, hashlib, random, typing, heapq\nassert hashlib.md5(b'owl').hexdigest()"
+    lines = under_a_filter([444], f"print(json.dumps([v.why for v in run([{program!r}, {useful!r}])]))")
+    assert lines == ['["passed", "passed"]']
+    assert (tmp_path / "file").read_text() == "whole" and os.listdir(tmp_path) == ["file"]
 
 
 def test_many_at_once_from_threads() -> None:
