@@ -52,9 +52,9 @@ def wide() -> LlamaForCausalLM:
     return build("sdpa", seed=2, context=CONTEXT)
 
 
-def theirs(
+def logged(
     yaml: str, data: dict[str, Sequence[Row]], shots: int, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, **changed: Any
-) -> list[Answer]:
+) -> list[dict[str, Any]]:
     """Through lm-eval: its own YAML file, its own loop. data: split → rows."""
     import datasets
 
@@ -70,10 +70,15 @@ def theirs(
             pretrained=model, tokenizer=tokenizer, batch_size=16, max_length=model.config.max_position_embeddings
         )
         found = harness.evaluator.evaluate(judged, {"tasks": {task.task_name: task}}, bootstrap_iters=0)
-    return [_logged(sample) for sample in found["samples"][task.task_name]]
+    return list(found["samples"][task.task_name])
 
 
-def _logged(sample: dict[str, Any]) -> Answer:
+def theirs(*arguments: Any, **changed: Any) -> list[Answer]:
+    """Of a task of choices or last words, through `logged`."""
+    return [_answer(sample) for sample in logged(*arguments, **changed)]
+
+
+def _answer(sample: dict[str, Any]) -> Answer:
     found = zip(sample["arguments"], sample["resps"], strict=True)
     logprobs = {context + text: float(answers[0][0]) for (context, text), answers in found}
     return Answer(logprobs, float(sample["acc"]), sample.get("acc_norm"))
