@@ -9,6 +9,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ablate.errors import UsageError
+from ablate.evals.sandbox import check
 from tests.evals.small_model import TEXT, build
 
 
@@ -19,6 +21,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> None:
+    """That programs can be confined on this machine. (That none is run where they cannot be: test_sandbox.)"""
+    try:
+        check(True, "this test")
+    except UsageError as e:
+        pytest.skip(str(e))
 
 
 @pytest.fixture(scope="session")

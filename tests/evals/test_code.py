@@ -85,6 +85,7 @@ def benchmark(rule: str, prompts: tuple[Prompt, ...], kind: Kind = "code", sampl
     return Benchmark(rule, "g", "published", False, 0.0, "d", prompts, kind, rule=rule, samples=samples)
 
 
+@pytest.mark.usefixtures("sandbox")
 def test_humaneval_and_mbpp(writer: Writer) -> None:
     result = code.score(writer, benchmark("humaneval", HUMANEVAL), allowed=True)
     assert (result.metric, result.answers["correct"]) == ("pass@1", [1, 0, 0])
@@ -96,6 +97,7 @@ def test_humaneval_and_mbpp(writer: Writer) -> None:
     json.dumps([result.row(), result.answers], allow_nan=False)
 
 
+@pytest.mark.usefixtures("sandbox")
 def test_several_samples(writer: Writer) -> None:
     result = code.score(writer, benchmark("mbpp", MBPP, samples=10), allowed=True)
     passed, failed = result.answers["correct"]
@@ -104,6 +106,7 @@ def test_several_samples(writer: Writer) -> None:
     assert len(json.loads(result.answers["output"][0])) == 10
 
 
+@pytest.mark.usefixtures("sandbox")
 def test_nothing_is_executed_unless_it_is_allowed(writer: Writer) -> None:
     with pytest.raises(StudyError, match="allow_code_execution: true"):
         code.score(writer, benchmark("mbpp", MBPP), allowed=False)
@@ -147,6 +150,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return [json.loads(line) for line in lines]
 
 
+@pytest.mark.usefixtures("sandbox")
 @pytest.mark.slow
 @pytest.mark.shared_data
 def test_the_published_solutions_of_humaneval_pass(shared_data: Path) -> None:
@@ -160,6 +164,7 @@ def test_the_published_solutions_of_humaneval_pass(shared_data: Path) -> None:
     assert len(programs) == 164 and not any(verdict.passed for verdict in verdicts[164:])
 
 
+@pytest.mark.usefixtures("sandbox")
 @pytest.mark.slow
 @pytest.mark.shared_data
 def test_published_solutions_of_mbpp_pass(shared_data: Path) -> None:

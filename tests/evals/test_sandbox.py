@@ -14,10 +14,9 @@ from threading import Thread
 
 import pytest
 
-from ablate.errors import UsageError
 from ablate.evals.sandbox import Limits, check, run
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="generated code runs on Linux alone")
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 SHORT = Limits(cpu_seconds=1, wall_seconds=10)
 
@@ -265,9 +264,3 @@ def test_many_at_once_from_threads() -> None:
     for thread in threads:
         thread.join()
     assert verdicts == {number: [number == i for i in range(3)] for number in range(3)}
-
-
-def test_the_refusal_is_a_sentence_where_there_is_no_linux(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(UsageError, match="generated code is not executed here"):
-        check(True, "humaneval")
