@@ -186,9 +186,9 @@ def test_the_disk_is_not_filled() -> None:
     assert [v.why for v in rest] == ["wrote more than 4194304 bytes or 1000 files"] * 2
 
 
-def test_it_ends_with_the_one_who_started_it() -> None:
+def test_it_ends_with_the_one_who_started_it(tmp_path: Path) -> None:
     script = "from ablate.evals.sandbox import run\nrun(['import time\\ntime.sleep(1000)'])"
-    parent = subprocess.Popen([sys.executable, "-c", script])
+    parent = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)})
     children: list[str] = []
     deadline = time.monotonic() + 60
     while not children and time.monotonic() < deadline:
