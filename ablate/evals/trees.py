@@ -28,6 +28,8 @@ ROW_TOKENS = 64
 they are half as long as it, since each row of a batch needs a copy of the trunk's keys and values."""
 BATCH_TOKENS = 1024
 """Most tokens in a batch, padding included (a longer row is a batch of its own): activations stay in a core's cache."""
+CALL_TOKENS = 64
+"""A call of a small model costs about as much as reading so many tokens, beside those it reads."""
 LONG_SHARED = 64
 """Items that share so many tokens belong together: in one trunk, or in one row."""
 TRUNK_SAVES = 1024
@@ -195,15 +197,19 @@ def _batches(trunk: list[int], rows: Iterable[_Row]) -> Iterator[Batch]:
 
 
 def by_length(rows: Iterable[T], length: Callable[[T], int]) -> Iterator[list[T]]:
-    """Sort rows by length and cut them into batches of at most BATCH_TOKENS, padding included."""
-    group: list[T] = []
-    for row in sorted(rows, key=length):
-        if group and (len(group) + 1) * length(row) > BATCH_TOKENS:
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group
+    """Sort rows by length and cut them into batches of at most BATCH_TOKENS, padding included, where padding and calls cost least."""
+    ordered = sorted(rows, key=length)
+    cost, begins = [0], [0]
+    for end, longest in enumerate(map(length, ordered), 1):
+        most = max(1, BATCH_TOKENS // max(1, longest))
+        found = min((cost[begin] + (end - begin) * longest, begin) for begin in range(max(0, end - most), end))
+        cost.append(found[0] + CALL_TOKENS)
+        begins.append(found[1])
+    cuts = [len(ordered)]
+    while cuts[-1]:
+        cuts.append(begins[cuts[-1]])
+    for begin, end in pairwise(reversed(cuts)):
+        yield ordered[begin:end]
 
 
 def _batch(trunk: Tensor, rows: Sequence[_Row]) -> Batch:
