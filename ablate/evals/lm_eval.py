@@ -105,7 +105,7 @@ def score(
 @cache
 def harness() -> Any:
     """lm-eval, imported where it is first asked for: that takes seconds, and few studies need it. StudyError where it is missing."""
-    _version()
+    version()
     try:
         with contained():
             import lm_eval.evaluator
@@ -122,7 +122,7 @@ def loaded(name: str) -> dict[str, Any]:
     manager = _beside(name) or _everything()
     if name not in manager.task_index:
         near = ", ".join(get_close_matches(name, manager.task_index, 3, 0))
-        raise StudyError(f"evaluate.lm_eval: lm-eval {_version()} has no task {name!r}; nearest: {near}")
+        raise StudyError(f"evaluate.lm_eval: lm-eval {version()} has no task {name!r}; nearest: {near}")
     if name in manager.all_tags:
         tagged = ", ".join(sorted(manager.task_index[name].tags))
         raise StudyError(f"evaluate.lm_eval: {name} is no task but a tag of several; name them: {tagged}")
@@ -182,7 +182,8 @@ def contained() -> Iterator[None]:
 
 
 @cache
-def _version() -> str:
+def version() -> str:
+    """lm-eval's. StudyError where it is not installed."""
     try:
         return metadata.version("lm_eval")
     except metadata.PackageNotFoundError:
@@ -211,7 +212,7 @@ def _beside(name: str) -> Any:
 
 def _benchmark(name: str) -> Benchmark:
     """A name means a definition only together with lm-eval's version. Of the task's data nobody keeps a version."""
-    identity = digest({"lm_eval": name, "version": _version()})
+    identity = digest({"lm_eval": name, "version": version()})
     return Benchmark(name=name, group="lm_eval", register=REGISTER, fresh=False, chance=None, digest=identity, items=(), kind="lm_eval")
 
 

@@ -179,7 +179,7 @@ REAL: dict[str, tuple[str, str, Callable[[Row], Row]]] = {
     "truthfulqa_mc2": ("truthfulqa_v1_mc_task.json.gz", "truthfulqa/truthfulqa_mc2.yaml", lambda row: _targets(row)),
 }  # fmt: skip
 """Task → the file with real items, lm-eval's definition, and what a row of the file is on the hub."""
-MANY = 12
+MANY = 8
 
 
 def _targets(row: Row) -> Row:
@@ -220,4 +220,3 @@ def test_real_items_and_a_real_model(name: str, shared_data: Path) -> None:
     expected = theirs(yaml, data, shots, model, tokenizer, **changed)
     asked = spec.Benchmark(task=name, files=str(shared_data / "benchmarks" / pattern), shots=shots, limit=MANY)
     assert_agree(ours(asked, model, tokenizer, prefix=(BOS,)), expected)
-    assert len({answer.correct for answer in expected}) > 1 or name == "lambada_openai"

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import datasets
@@ -144,6 +145,16 @@ def test_a_digest_is_of_the_name_and_of_the_version() -> None:
     a, b = lm_eval.benchmarks(["arc_easy", "arc_challenge"])
     assert a.digest != b.digest
     assert a == lm_eval.benchmarks(["arc_easy"])[0]
+
+
+def test_without_lm_eval(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", absent)
+    lm_eval.version.cache_clear()
+    with pytest.raises(StudyError, match=r"evaluate\.lm_eval needs the package lm-eval: pip install 'ablate\[lm-eval\]'"):
+        lm_eval.benchmarks(["arc_easy"])
 
 
 def ablate(folder: Path, *arguments: str, status: int = 0, **env: str) -> str:
