@@ -40,8 +40,6 @@ class Baseline:
     """Its shape, as of model.from."""
     saved_as: str
     """Number format of its weights on the disk."""
-    is_run: bool
-    """Whether it was trained here."""
     params_non_embedding: int
     params_total: int
 
@@ -113,6 +111,6 @@ def _baseline(name: str, space: Workspace, key: str) -> Baseline:
     counts = ladder.count(found.model)
     return Baseline(
         name=name, revision=identity.rpartition("@")[2] if kind == "hub" else None, folder=str(found.folder),
-        digest=digest({"model": found.model, "tokenizer": tokenizers}), model=found.model, saved_as=saved_as, is_run=kind == "run",
+        digest=digest({"model": found.model, "tokenizer": tokenizers}), model=found.model, saved_as=saved_as,
         params_non_embedding=counts.non_embedding, params_total=counts.total,
     )  # fmt: skip

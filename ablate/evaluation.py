@@ -19,7 +19,6 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from ablate.baselines import Baseline, prefix_of
-from ablate.data.tokenizer import end_of_text
 from ablate.errors import AblateError, DiskFullError, Interrupted
 from ablate.evals import last_word, lm_eval, safety, scoring, stories, texts, written
 from ablate.evals.generate import Writer
@@ -181,7 +180,7 @@ def examine_baseline(
     started, folder, error, cost = time.time(), space.baselines / baseline.digest, None, None
     try:
         tokenizer = baseline.tokenizer()
-        prefix = (end_of_text(tokenizer),) if baseline.is_run else prefix_of(tokenizer)
+        prefix = prefix_of(tokenizer)
         model = baseline.load(chosen)
         examiner = Examiner(tokenizer, prefix, baseline.max_tokens, chosen, wanted.evaluate, say)
         examiner.examine(folder, baseline.digest, model, wanted.benchmarks(fresh=False), wanted.texts())

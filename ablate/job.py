@@ -201,7 +201,8 @@ def _keep(desk: Desk, trained: Trained) -> None:
     for config in (trained.model.config, trained.model.generation_config):
         config.bos_token_id = config.eos_token_id = config.pad_token_id = separator
     trained.model.save_pretrained(part)
-    desk.tokenizer.save_pretrained(part)
+    # whoever loads it asks the model as it was trained: with the separator before every text
+    tokenizer.beginning_with((separator,), desk.tokenizer).save_pretrained(part)
     part.rename(final)
     numbers = {k: v for k, v in vars(trained).items() if k not in ("branch", "model", "shared")}
     basis = "packed" if trained.pack > 1 else "shared" if trained.shared else "measured"

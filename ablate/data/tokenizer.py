@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Iterator
 from functools import lru_cache
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from ablate.data import files, hub, sources
@@ -74,6 +76,16 @@ def load(folder: Path) -> PreTrainedTokenizerFast:
 def end_of_text(tokenizer: PreTrainedTokenizerFast) -> int:
     """The id that follows every document."""
     return int(tokenizer.eos_token_id)
+
+
+def beginning_with(prefix: tuple[int, ...], tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """A tokenizer that puts `prefix` before every text by itself."""
+    made = copy.deepcopy(tokenizer)
+    if tuple(tokenizer("")["input_ids"]) != prefix:
+        names = tokenizer.convert_ids_to_tokens(list(prefix))
+        special = list(zip(names, prefix, strict=True))
+        made.backend_tokenizer.post_processor = TemplateProcessing(single=[*names, "$A"], special_tokens=special)
+    return made
 
 
 def _trained_on(data: spec.Data) -> list[spec.Source]:

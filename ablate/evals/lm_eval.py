@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
-from tokenizers.processors import TemplateProcessing
 
+from ablate.data.tokenizer import beginning_with
 from ablate.errors import DataError, RunError, StudyError
 from ablate.evals import logged
 from ablate.evals.items import Benchmark
@@ -143,16 +143,6 @@ def loaded(name: str) -> dict[str, Any]:
         if task.config.num_fewshot is None:
             task.set_config("num_fewshot", 0)
     return found
-
-
-def beginning_with(prefix: tuple[int, ...], tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A tokenizer that puts `prefix` before every text."""
-    made = copy.deepcopy(tokenizer)
-    if tuple(tokenizer("")["input_ids"]) != prefix:
-        names = tokenizer.convert_ids_to_tokens(list(prefix))
-        special = list(zip(names, prefix, strict=True))
-        made.backend_tokenizer.post_processor = TemplateProcessing(single=[*names, "$A"], special_tokens=special)
-    return made
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ablate.data.tokenizer import beginning_with
 from ablate.evals import last_word, lm_eval, scoring
 from ablate.evals.benchmarks import catalogue
 from ablate.evals.items import Item, Prompt
@@ -154,7 +155,7 @@ def test_a_tokenizer_that_begins_texts_itself(
     name: str, wide: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     """As Llama's does, with a token before every text; and what is too long for the model is cut alike."""
-    begins, short, some = lm_eval.beginning_with((tokenizer.eos_token_id,), tokenizer), build("sdpa", seed=2, context=48), rows(name, ITEMS)
+    begins, short, some = beginning_with((tokenizer.eos_token_id,), tokenizer), build("sdpa", seed=2, context=48), rows(name, ITEMS)
     asked = spec.Benchmark(task=name, files=written(tmp_path / "scored.jsonl", some))
     data = {"train": some, TASKS[name].split: some}
     for model in (wide, short):
