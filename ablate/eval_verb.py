@@ -78,8 +78,9 @@ def evaluate(model: str, asked: Wanted, space: Workspace, say: Callable[[str], N
             store.record_baseline(outcome, folder)
     if outcome["error"]:
         raise RunError(f"{model}: {outcome['error']}")
-    made = {row["digest"]: row for row in outcome["scores"]}
-    return {**outcome, "scores": [made[score_digest(found.digest, benchmark.digest)] for benchmark in asked.benchmarks(fresh=False)]}
+    made, measured = {row["digest"]: row for row in outcome["scores"]}, {text.identity for text in asked.texts()}
+    scores = [made[score_digest(found.digest, benchmark.digest)] for benchmark in asked.benchmarks(fresh=False)]
+    return {**outcome, "scores": scores, "texts": [text for text in outcome["texts"] if text["identity"] in measured]}
 
 
 def as_text(outcome: Mapping[str, Any]) -> str:
