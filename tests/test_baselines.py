@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -83,24 +84,31 @@ def stamps(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the study ran to its end."""
-    folder = tmp_path_factory.mktemp("compared")
-    saved(folder / "base"), broken(folder / "broken")
-    (folder / "compared.yaml").write_text(STUDY)
-    return folder
-
-
 def walk(folder: Path) -> drive.Result:
     study = load(folder / "compared.yaml")
     order = drive.Order(study, "compared.yaml", None, Workspace(folder), InlineLauncher(), "cpu", compile=False, processes=1)
     return drive.drive(order, Silent())
 
 
-def test_a_study_scores_its_baselines_by_the_same_code_and_once(compared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(compared)
-    result = walk(compared)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, drive.Result]:
+    """A folder in which the study ran to its end, and how that ended."""
+    folder = tmp_path_factory.mktemp("compared")
+    saved(folder / "base"), broken(folder / "broken")
+    (folder / "compared.yaml").write_text(STUDY)
+    with contextlib.chdir(folder):
+        return folder, walk(folder)
+
+
+@pytest.fixture
+def compared(finished: tuple[Path, drive.Result], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, which is the working directory too."""
+    monkeypatch.chdir(finished[0])
+    return finished[0]
+
+
+def test_a_study_scores_its_baselines_by_the_same_code_and_once(compared: Path, finished: tuple[Path, drive.Result]) -> None:
+    result = finished[1]
     assert not result.failed and len(result.runs) == 1
     ((what, why),) = result.unscored
     assert what == "the baseline broken" and "model.norm.weight" in why
@@ -284,7 +292,6 @@ def test_a_baselines_job_is_started_once_more_and_adopted_like_any_other(tmp_pat
     out, err = driver.communicate(timeout=200)
     assert driver.returncode == 0, out + err
     assert "started once more" in out and "the baseline base: score" in out
-    assert "nothing to train" in ablate("run", "compared.yaml", cwd=tmp_path)
 
 
 @pytest.mark.slow
