@@ -206,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("ABLATE_DATA") or None, help="folder of benchmarks/ and text/")
     parser.add_argument("--only", nargs="*", default=["1M", "15M", "ten", "100M"])
-    parser.add_argument("--items", type=int, default=100, help="of each task; a quarter as many with solved examples")
+    parser.add_argument("--items", type=int, default=60, help="of each task; a quarter as many with solved examples")
     arguments = parser.parse_args()
     for noisy in ("lm_eval", "lm-eval", "transformers"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
