@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ablate import plan, prepare, resolve
-from ablate.errors import StudyError
+from ablate.errors import StudyError, UsageError
 from ablate.model import ladder
 from ablate.model.memory import RESERVED, memory
 from ablate.plan_text import as_text
@@ -252,3 +252,20 @@ def test_what_a_model_writes_counts_towards_the_time_of_scoring(tmp_path: Path) 
     run = resolve.runs(read, Workspace(tmp_path))[0]
     longer = Scoring(written.evaluate).tokens(run, False) - Scoring(read.evaluate).tokens(run, False)
     assert longer == pytest.approx(WRITTEN_TO_READ * 5 * 10 * 32, rel=0.02), "ten texts of half a window after each of five beginnings"
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ("[{task: hellaswag, files: nowhere/*.jsonl}]", r"nowhere/\*\.jsonl"),
+        ("[arc_easy]", "not on this machine.*ablate prefetch"),
+        ("[humaneval]", "allow_code_execution"),
+        ("[tinystories_judge]", "evaluate.judge"),
+    ],
+)
+def test_what_scoring_lacks_is_found_by_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, sentence: str) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "hf"))
+    study = load(write(tmp_path), None, [f"evaluate.benchmarks={asked}"])
+    with pytest.raises(UsageError, match=sentence):
+        plan.price(study, Workspace(tmp_path))
