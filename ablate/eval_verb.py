@@ -120,7 +120,7 @@ def _latency(cost: Mapping[str, Any] | None) -> list[str]:
     if cost is None:
         return []
     return [
-        f"writing: {cost['ms_per_token']:.1f} ms a token, {cost['ms_per_token_prompt']:.0f} ms from a prompt to its first, "
+        f"writing: {cost['ms_per_token']:.1f} ms a token, {cost['ms_to_first_token']:.0f} ms from a prompt to its first, "
         f"{cost['generate_tokens_per_s']:.0f} tokens/s at batch {cost['generate_batch']}, "
         f"{format_bytes(cost['inference_memory_bytes'])}, {cost['inference_precision']}, on {cost['inference_device']}"
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ class Examiner:
         name = score_file(benchmark.name, benchmark.register, benchmark.fresh, benchmark.digest)
         path, answers = folder / "scores" / name, folder / "answers" / name
         digest, known = scoring.score_digest(key, benchmark.digest), read_json(path) or {}
-        if known.get("digest") == digest and known.get("error") is None:
+        if known.get("digest") == digest and known.get("error") is None and answers.exists():
             return
         began = time.perf_counter()
         try:
@@ -172,6 +173,15 @@ def _sentence(error: Exception, path: Path) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def cost_of_writing(model: PreTrainedModel, chosen: torch.device, space: Workspace) -> Row | None:
+    """The latency columns of a model. None where they cannot be measured, which is said and fails nothing: its scores are there."""
+    try:
+        return latency(model, chosen, space.latency)
+    except Exception as e:
+        print(f"what the model costs to write with is not known: {_sentence(e, space.latency)}", file=sys.stderr)
+        return None
+
+
 def examine_baseline(
     space: Workspace, baseline: Baseline, wanted: Wanted, chosen: torch.device, say: Callable[[str], None] = lambda line: None
 ) -> Row:
@@ -184,7 +194,7 @@ def examine_baseline(
         model = baseline.load(chosen)
         examiner = Examiner(tokenizer, prefix, baseline.max_tokens, chosen, wanted.evaluate, say)
         examiner.examine(folder, baseline.digest, model, wanted.benchmarks(fresh=False), wanted.texts())
-        cost = latency(model, chosen, space.latency)
+        cost = cost_of_writing(model, chosen, space)
     except Exception as e:
         error = _sentence(e, folder)
     attempt = {

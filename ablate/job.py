@@ -30,8 +30,7 @@ from ablate import ranks
 from ablate.baselines import Baseline
 from ablate.data import mixture, shards, tokenizer
 from ablate.errors import AblateError, Interrupted
-from ablate.evals.latency import latency
-from ablate.evaluation import Examiner, examine_baseline, scores_in, texts_in
+from ablate.evaluation import Examiner, cost_of_writing, examine_baseline, scores_in, texts_in
 from ablate.jobs import packs_of
 from ablate.launch.base import hold
 from ablate.leave import Leave, on_signals
@@ -214,7 +213,7 @@ def _score_and_finish(desk: Desk, run: dict[str, Any], mixed: mixture.Mixture, m
     folder = desk.job.workspace.run(run["digest"])
     model = model if model is not None else AutoModelForCausalLM.from_pretrained(folder / "model").to(desk.device)
     desk.examiner.examine(folder, run["digest"], model, desk.wanted.benchmarks(run["fresh"]), desk.wanted.texts())
-    outcome = {**_outcome(desk, run, mixed), "latency": latency(model, desk.device, desk.job.workspace.latency)}
+    outcome = {**_outcome(desk, run, mixed), "latency": cost_of_writing(model, desk.device, desk.job.workspace)}
     write_json(folder / "outcome.json", outcome)
     if desk.job.study["keep_models"] == "none" and not desk.wanted.failures(outcome, run["fresh"]):
         shutil.rmtree(folder / "model")

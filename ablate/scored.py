@@ -83,11 +83,17 @@ class Wanted:
         for benchmark in self.benchmarks(fresh=True):
             if self.data is not None and benchmark.kind in ("generate", "code"):
                 written.check(benchmark, self.data.seq_len)
+        self._refuse_twice()
         lm_eval.check(self.evaluate.lm_eval, self.data.seq_len if self.data else None)
         for text in self.texts():
             if not text.trained_on:
                 self._refuse_trained_on(text)
             text.documents()
+
+    def _refuse_twice(self) -> None:
+        twice = {benchmark.name for benchmark in self.benchmarks(fresh=False) if benchmark.kind != "lm_eval"} & {*self.evaluate.lm_eval}
+        for name in sorted(twice):
+            raise StudyError(f"evaluate.lm_eval: a benchmark is called {name} already; leave one out, or give the benchmark another name:")
 
     def _refuse_trained_on(self, text: Text) -> None:
         for name, source in self.data.trained_on().items() if self.data else ():

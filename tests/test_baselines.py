@@ -138,18 +138,21 @@ def test_a_score_that_fails_fails_alone_and_is_tried_by_the_next_run(tmp_path: P
     answer = [Answer("no such key", status=401)]
     with judge_server(lambda _: answer[0]) as (url, asked):
         stories = "[builtin:grammar, {task: tinystories_judge, limit: 2}], judge: {url: URL, model: grader}".replace("URL", url)
-        (tmp_path / "compared.yaml").write_text(STUDY.replace("[base, broken]", "[]").replace("[builtin:grammar]", stories))
+        text = STUDY.replace("[base, broken]", "[]").replace("[builtin:grammar]", stories)
+        (tmp_path / "compared.yaml").write_text(f"{text}seeds: [0, 1]\nkeep_models: best\n")
         result = walk(tmp_path)
-        ((what, why),) = result.unscored
-        assert result.trained == 1 and not result.failed and what == "tinystories_judge" and "401" in why
+        (what, why), _ = result.unscored
+        assert result.trained == 2 and not result.failed and what == "tinystories_judge" and "401" in why
         sql = "select status, score is null, b.error like '%401%' from runs join benchmark_scores b using (run) where not fresh order by 2"
-        assert select(tmp_path, sql) == [("done", 0, None), ("done", 0, None), ("done", 1, 1)], "the run is done all the same"
+        assert select(tmp_path, sql) == [("done", 0, None)] * 4 + [("done", 1, 1)] * 2, "the runs are done all the same"
         answer[0] = Answer(marks)
-        (weights,) = tmp_path.glob("runs/*/model/model.safetensors")
-        trained, refused = weights.stat().st_mtime_ns, len(asked)
+        trained, refused = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/model/model.safetensors")}, len(asked)
+        assert len(trained) == 2, "a model that is owed a score is kept, the best or not"
         again = walk(tmp_path)
-    assert not again.unscored and len(asked) - refused == 20 and weights.stat().st_mtime_ns == trained, "scored, not trained again"
-    assert select(tmp_path, "select score, error from benchmark_scores where metric = 'grade'") == [(pytest.approx(0.2), None)]
+    assert not again.unscored and len(asked) - refused == 40
+    ((best, when),) = ((path, path.stat().st_mtime_ns) for path in tmp_path.glob("runs/*/model/model.safetensors"))
+    assert trained[best] == when, "scored, not trained again"
+    assert select(tmp_path, "select score, error from benchmark_scores where metric = 'grade'") == [(pytest.approx(0.2), None)] * 2
 
 
 @pytest.mark.parametrize("named", ["run:{}", "runs/{}/model"])

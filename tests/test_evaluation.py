@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from ablate.data.tokenizer import end_of_text, train_bpe
 from ablate.evals import scoring
 from ablate.evals.benchmarks import catalogue, make
 from ablate.evals.items import Item, Prompt
-from ablate.evaluation import Examiner, scores_in, texts_in
+from ablate.evaluation import Examiner, cost_of_writing, scores_in, texts_in
 from ablate.model import build, ladder
 from ablate.scored import Text
 from ablate.study import spec
-from ablate.workspace import score_file
+from ablate.workspace import Workspace, score_file
 from tests.evals.judge_stub import Answer, judge_server
 
 GRAMMAR, NUMBERS = catalogue([spec.Benchmark(builtin="grammar"), spec.Benchmark(builtin="comparing_numbers")], fresh=False)[1:3]
@@ -65,6 +66,18 @@ def test_what_is_there_is_not_made_again_and_what_fails_fails_alone(
     after = stamps(tmp_path)
     assert {name for name in after if after[name] != before.get(name)} == {f"scores/{NAME}", f"answers/{NAME}"}
     assert {row["error"] for row in scores_in(tmp_path, KEY)} == {None}, "what failed was tried again"
+
+    lost = tmp_path / "answers" / NAME
+    lost.unlink()
+    examiner(tokenizer, 128).examine(tmp_path, KEY, model, [GRAMMAR, LONG, NUMBERS], [NEUTRAL])
+    assert lost.exists(), "a score whose answers are lost is made again"
+
+
+def test_a_cost_that_cannot_be_measured_fails_nothing(tmp_path: Path, model: PreTrainedModel, capfd: pytest.CaptureFixture[str]) -> None:
+    broken = copy.deepcopy(model)
+    del broken.lm_head
+    assert cost_of_writing(broken, torch.device("cpu"), Workspace(tmp_path)) is None
+    assert "what the model costs to write with is not known" in capfd.readouterr().err
 
 
 def test_an_unforeseen_error_is_a_benchmarks_alone_too(

@@ -47,6 +47,12 @@ def test_answers_that_leave_no_room_for_a_prompt_are_refused_before_training(tmp
     wanted_of(tmp_path, study.replace("seq_len: 64", "seq_len: 257")).check()
 
 
+def test_a_task_of_lm_eval_by_the_name_of_a_benchmark_is_refused(tmp_path: Path) -> None:
+    study = TINY.replace("builtin:which_kind]", "builtin:which_kind], lm_eval: [grammar]")
+    with pytest.raises(StudyError, match="a benchmark is called grammar already"):
+        wanted_of(tmp_path, study).check()
+
+
 def wanted_of(folder: Path, text: str) -> Wanted:
     study = load(write(folder, text))
     return Wanted(study.evaluate, study.data)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from os.path import commonprefix
 from typing import Any, Literal
 
+LM_EVAL = "lm_eval"
+"""Register of the tasks that lm-eval itself scores."""
 Kind = Literal["choice", "last_word", "generate", "code", "safety", "story", "lm_eval"]
 
 

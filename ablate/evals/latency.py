@@ -81,7 +81,7 @@ def measure(model: PreTrainedModel, device: torch.device) -> dict[str, Any]:
     grown = max(held_alone, held_together, held_reading) - before
     return {
         "ms_per_token": 1000 * alone,
-        "ms_per_token_prompt": 1000 * to_first,
+        "ms_to_first_token": 1000 * to_first,
         "generate_tokens_per_s": BATCH / together,
         "generate_batch": BATCH,
         "inference_memory_bytes": sum(t.numel() * t.element_size() for t in tensors) + max(0, grown),

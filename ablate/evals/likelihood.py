@@ -15,7 +15,7 @@ from transformers import Cache, DynamicCache, DynamicLayer
 from ablate.errors import RunError
 from ablate.evals.requests import Requests
 from ablate.evals.trees import Batch
-from ablate.model.logits import are_plain
+from ablate.model import logits as logits_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -83,7 +83,7 @@ def _states(model: PreTrainedModel, requests: Requests, device: torch.device) ->
 
     One sequence a row needs no mask: padding lies at the right, where a causal model's other tokens cannot see it.
     """
-    body = _body(model)
+    body = logits_of.body(model)
     trunk: Tensor | None = None
     behind: dict[str, Any] = {}
     for batch in requests.batches:
@@ -96,17 +96,6 @@ def _states(model: PreTrainedModel, requests: Requests, device: torch.device) ->
             tree = {"attention_mask": mask, "position_ids": batch.positions.to(device), **behind}
         out = body(input_ids=batch.tokens.to(device), **tree)[0]
         yield batch, out.flatten(0, 1)[batch.predictors.to(device)]
-
-
-def _body(model: PreTrainedModel) -> nn.Module:
-    """What is called for a batch: the decoder, or the whole model where its logits are not just its head's."""
-    body: nn.Module = model.base_model if are_plain(model) else model
-    return body
-
-
-def _head(model: PreTrainedModel) -> nn.Module:
-    head: nn.Module = model.get_output_embeddings() if are_plain(model) else nn.Identity()
-    return head
 
 
 class _TrunkLayer(DynamicLayer):  # type: ignore[misc]
@@ -132,7 +121,7 @@ def _read_trunk(body: nn.Module, trunk: Tensor) -> Cache:
 @torch.inference_mode()
 def _token_values(model: PreTrainedModel, batch: Batch, states: Tensor, greedy: bool) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Of every scored token of a batch, [T]: its log-probability, and whether it is the likeliest (asked for by `greedy`)."""
-    device, head = states.device, _head(model)
+    device, head = states.device, logits_of.head(model)
     target = batch.target.to(device)
     parts: list[tuple[NDArray[np.float64], NDArray[np.bool_]]] = []
     at_once = max(1, LOGITS_AT_ONCE // model.config.vocab_size)

@@ -26,15 +26,13 @@ import torch
 from ablate.data.tokenizer import beginning_with
 from ablate.errors import DataError, RunError, StudyError
 from ablate.evals import logged
-from ablate.evals.items import Benchmark
+from ablate.evals.items import LM_EVAL, Benchmark
 from ablate.evals.result import Result
 from ablate.study.grid import digest
 
 if TYPE_CHECKING:  # a driver asks for digests here and need not wait for the modelling code to load
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-REGISTER = "lm_eval"
-"""Tells a task that lm-eval runs from the catalogue's own of the same name."""
 LOGITS_AT_ONCE = 2**26
 """Most logits in a batch, padding included: 256 MiB in float32, and lm-eval holds them twice."""
 BOOTSTRAPS = 1000
@@ -203,7 +201,7 @@ def _beside(name: str) -> Any:
 def _benchmark(name: str) -> Benchmark:
     """A name means a definition only together with lm-eval's version. Of the task's data nobody keeps a version."""
     identity = digest({"lm_eval": name, "version": version()})
-    return Benchmark(name=name, group="lm_eval", register=REGISTER, fresh=False, chance=None, digest=identity, items=(), kind="lm_eval")
+    return Benchmark(name=name, group="lm_eval", register=LM_EVAL, fresh=False, chance=None, digest=identity, items=(), kind="lm_eval")
 
 
 def _parts(name: str, index: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any] | None]]:

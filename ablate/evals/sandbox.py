@@ -56,10 +56,12 @@ class Verdict:
 
 
 def run(programs: Sequence[str], limits: Limits | None = None) -> list[Verdict]:
-    """The verdict on each program, one a core at a time. UsageError where they cannot be confined: then none is run."""
+    """The verdict on each program, as many at once as this process may have threads (OMP_NUM_THREADS, else one a core).
+
+    UsageError where they cannot be confined: then none is run."""
     if sys.platform != "linux":
         raise _refusal("this is no Linux")
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))) as pool:
         return list(pool.map(partial(_run, limits=limits or Limits()), programs))
 
 

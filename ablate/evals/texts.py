@@ -19,6 +19,7 @@ from ablate.errors import DataError, RunError
 from ablate.evals.likelihood import LOGITS_AT_ONCE
 from ablate.evals.requests import encode
 from ablate.evals.trees import by_length
+from ablate.model import logits
 from ablate.study import spec
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ def bits_per_byte(model: PreTrainedModel, windows: Windows, device: torch.device
 @torch.inference_mode()
 def _nats(model: PreTrainedModel, batch: torch.Tensor) -> float:
     """Summed loss of a batch. Padding lies at the right, where a causal model's other tokens cannot see it: no mask needed."""
-    hidden = model.base_model(input_ids=batch[:, :-1].clamp(min=0), use_cache=False).last_hidden_state
-    head, target = model.get_output_embeddings(), batch[:, 1:]
+    hidden = logits.body(model)(input_ids=batch[:, :-1].clamp(min=0), use_cache=False)[0]
+    head, target = logits.head(model), batch[:, 1:]
     hidden, target = hidden[target >= 0], target[target >= 0]
     at_once = max(1, LOGITS_AT_ONCE // model.config.vocab_size)
     losses = [

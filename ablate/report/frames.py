@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from ablate.evals.items import LM_EVAL
 from ablate.store.record import MEAN_METRICS
 
 RUNS = {
@@ -67,6 +68,8 @@ ATTEMPTS = {
     "versions": pl.String,
 }
 _COUNTED = f"metric IN ({', '.join(repr(name) for name in MEAN_METRICS)}) AND chance IS NOT NULL AND error IS NULL"
+_WITH_ITEMS = f"register <> '{LM_EVAL}'"
+"""What overlap can be looked for: the items of lm-eval's tasks are its own."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def _select(store: Queryable, schema: dict[str, Any], rest: str) -> pl.DataFrame
 
 def _is_measured(store: Queryable, study: str) -> bool:
     """Whether it is known of every score which of its items are clean."""
-    asked = f"FROM scores WHERE study = {quoted(study)} AND NOT fresh AND metric = 'acc' AND {_COUNTED}"
+    asked = f"FROM scores WHERE study = {quoted(study)} AND NOT fresh AND {_COUNTED} AND {_WITH_ITEMS}"
     _, [(scores, measured)] = store.query(f"SELECT COUNT(*), COUNT(n_clean) {asked}")
     return bool(scores == measured > 0)
 
@@ -146,7 +149,7 @@ def _clean(study: str) -> str:
     """The condition that keeps the items that stand in no text of the study, the same for all its runs."""
     read = f"SELECT shards FROM source_usage JOIN results USING (run) WHERE study = {quoted(study)} AND source_usage.tokens > 0"
     found = f"SELECT benchmark_digest, item FROM item_overlaps WHERE contaminated AND method = 'gpt3' AND shards IN ({read})"
-    return f"((SELECT benchmark_digest FROM benchmark_scores WHERE id = score_id), item) NOT IN ({found})"
+    return f"{_WITH_ITEMS} AND ((SELECT benchmark_digest FROM benchmark_scores WHERE id = score_id), item) NOT IN ({found})"
 
 
 def _baselines(store: Queryable, study: str) -> pl.DataFrame:

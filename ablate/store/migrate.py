@@ -62,7 +62,7 @@ def m004_benchmarks_and_baselines(connection: Connection) -> None:
     """Scores may fail, answers may be written instead of chosen, and a benchmark is known by its items, not by its name."""
     _add_columns(connection, {
         "runs": {
-            "ms_per_token": "FLOAT", "ms_per_token_prompt": "FLOAT", "generate_tokens_per_s": "FLOAT", "generate_batch": "INTEGER",
+            "ms_per_token": "FLOAT", "ms_to_first_token": "FLOAT", "generate_tokens_per_s": "FLOAT", "generate_batch": "INTEGER",
             "inference_memory_bytes": "BIGINT", "inference_precision": "VARCHAR(16)", "inference_device": "VARCHAR(120)",
         },
     })  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate.errors import StoreError
+from ablate.evals.items import LM_EVAL
 from ablate.workspace import read_json, score_file
 
 MEAN_SCORE_VERSION = 2
@@ -20,7 +21,7 @@ MEAN_METRICS = ("acc", "exact_match", "pass@1")
 """Metrics that are a share of items answered right, so that 0 is guessing and 1 is perfect once chance is taken off."""
 CURVE_POINTS = 200
 LATENCY = (
-    "ms_per_token", "ms_per_token_prompt", "generate_tokens_per_s", "generate_batch", "inference_memory_bytes", "inference_precision",
+    "ms_per_token", "ms_to_first_token", "generate_tokens_per_s", "generate_batch", "inference_memory_bytes", "inference_precision",
     "inference_device",
 )  # fmt: skip
 
@@ -41,9 +42,12 @@ class Asked(NamedTuple):
 def counts(score: Mapping[str, Any]) -> bool:
     """Whether a score is one of those that a mean score is made of, or would be had it not failed.
 
-    Left out: a safety score and a judge's grade, which stand on other scales; what has no chance level, such as what lm-eval scores
-    itself; fresh twins, which ask the same once more. Of one that failed the metric may not be known.
+    Left out: a safety score and a judge's grade, which stand on other scales; what has no chance level; fresh twins, which ask the
+    same once more. Of one that failed the metric may not be known; a task of lm-eval's, whose chance level comes with its score, is
+    taken for one that counts.
     """
+    if score["register"] == LM_EVAL and score.get("error") is not None:
+        return True
     return not score["fresh"] and score["chance"] is not None and score["metric"] in (None, *MEAN_METRICS)
 
 

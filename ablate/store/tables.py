@@ -13,6 +13,8 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, ForeignKey, Int
 
 metadata = MetaData()
 
+_REGISTER = "style its items are written in: textbook or page; published: by others; lm_eval: a task that lm-eval runs"
+
 
 def _run_key(**options: Any) -> Column[str]:
     return Column("run", String(16), ForeignKey("runs.run"), nullable=False, comment="digest of the run", **options)
@@ -22,7 +24,7 @@ def _latency() -> list[Column[Any]]:
     """What generating with a shape costs; ablate/evals/latency.py says how it is measured."""
     return [
         Column("ms_per_token", Float, comment="milliseconds from one token to the next, batch 1 without a prompt, with a key-value cache"),
-        Column("ms_per_token_prompt", Float, comment="milliseconds from a prompt of 512 tokens, or all it can read, to the next token"),
+        Column("ms_to_first_token", Float, comment="milliseconds from a prompt of 512 tokens, or all it can read, to the next token"),
         Column("generate_tokens_per_s", Float, comment="tokens a second of generate_batch texts written side by side"),
         Column("generate_batch", Integer, comment="texts written side by side for generate_tokens_per_s"),
         Column("inference_memory_bytes", BigInteger, comment="bytes of the weights and the most that generating took beside them"),
@@ -35,7 +37,7 @@ def _scores() -> list[Column[Any]]:
     """What is known of a model's answers to one benchmark, whoever the model is."""
     return [
         Column("benchmark", String(60), nullable=False, comment="name of the benchmark"),
-        Column("register", String(16), nullable=False, comment="style its items are written in: textbook or page; published: by others"),
+        Column("register", String(16), nullable=False, comment=_REGISTER),
         Column("fresh", Boolean, nullable=False, comment="whether this is the fresh twin: the same templates with new items"),
         Column("group", String(60), nullable=False, comment="what it tests; a word of SQL, so write it in double quotes"),
         Column("metric", String(60), comment="what score is: acc, exact_match, pass@1, safety, grade, or what lm-eval calls it"),
@@ -304,7 +306,7 @@ overlaps = Table(
     Column("benchmark_digest", String(16), primary_key=True, comment="hash of the benchmark's items"),
     Column("method", String(16), primary_key=True, comment="gpt3, palm, gpt4, or llama2_L for spans longer than L tokens"),
     Column("benchmark", String(60), nullable=False, comment="name of the benchmark"),
-    Column("register", String(16), nullable=False, comment="style its items are written in: textbook or page; published: by others"),
+    Column("register", String(16), nullable=False, comment=_REGISTER),
     Column("fresh", Boolean, nullable=False, comment="whether this is the fresh twin"),
     Column("items", Integer, nullable=False, comment="items of the benchmark"),
     Column("contaminated", Integer, nullable=False, comment="items that the method calls contaminated"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ablate.errors import UsageError
 from ablate.evals.sandbox import check
@@ -45,3 +45,14 @@ def tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="session")
 def model() -> LlamaForCausalLM:
     return build("eager")
+
+
+@pytest.fixture(scope="session")
+def capped() -> Gemma2ForCausalLM:
+    """A model that caps its logits after the output embedding, as Gemma-2 does: the whole of it must be asked."""
+    config = Gemma2Config(
+        vocab_size=320, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+        head_dim=16, initializer_range=0.3, max_position_embeddings=64, final_logit_softcapping=2.0, attn_implementation="eager",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return Gemma2ForCausalLM(config).eval()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import Gemma2ForCausalLM, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from ablate.errors import DataError, RunError
 from ablate.evals import texts as texts_module
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 DOCUMENTS = [TEXT, "The owl.", "", "Café 猫 🐈", TEXT[::-1]]
 
 
-def plain_bits(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, document: str, seq_len: int) -> float:
+def plain_bits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, document: str, seq_len: int) -> float:
     """One window at a time, each token from what precedes it in its window."""
     ids = [tokenizer.eos_token_id, *encode(tokenizer, [document])[0]]
     total = 0.0
@@ -42,6 +42,12 @@ def test_equals_one_window_at_a_time(
     bits = sum(plain_bits(model, tokenizer, document, seq_len) for document in DOCUMENTS)
     assert loss.bytes == len("".join(DOCUMENTS).encode())
     assert loss.tokens == sum(map(len, encode(tokenizer, DOCUMENTS)))
+    assert loss.bits_per_byte == pytest.approx(bits / loss.bytes, rel=1e-5)
+
+
+def test_logits_that_are_not_just_the_head_s(tokenizer: PreTrainedTokenizerFast, capped: Gemma2ForCausalLM) -> None:
+    loss = bits_per_byte(capped, windows(DOCUMENTS, tokenizer, 32), CPU)
+    bits = sum(plain_bits(capped, tokenizer, document, 32) for document in DOCUMENTS)
     assert loss.bits_per_byte == pytest.approx(bits / loss.bytes, rel=1e-5)
 
 

@@ -77,7 +77,8 @@ def test_the_claim_on_clean_items(tmp_path: Path) -> None:
     runs = [run(ratio=ratio, seed=seed) for ratio in (0.0, 1.0) for seed in (0, 1)]
     with filled(tmp_path, runs) as store:
         for one in runs:
-            done = outcome(one, [{**score(n=4), "benchmark_digest": "b1"}])
+            own = {**score("hidden", "lm_eval", n=4), "benchmark_digest": "b2", "digest": "e" * 16}  # its items are lm-eval's
+            done = outcome(one, [{**score(n=4), "benchmark_digest": "b1"}, own])
             done["usage"] = [{**row, "shards": f"{row['source']} {one.seed}"} for row in done["usage"]]
             answers(done, tmp_path)
             store.record(done, tmp_path)

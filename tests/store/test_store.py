@@ -110,6 +110,10 @@ def test_mean_score_is_over_shares_of_right_answers(change: dict[str, Any], mean
     assert mean_score([score(score=1.0), {**score("other", score=0.25), **change}]) == pytest.approx(mean)
 
 
+def test_a_failed_task_of_lm_eval_may_have_counted() -> None:
+    assert mean_score([score(), {**failed("other", None), "register": "lm_eval"}]) is None
+
+
 @pytest.mark.parametrize(("chance", "mean"), [(0.25, None), (None, 1 / 3)])
 def test_a_failed_benchmark_leaves_no_mean_of_fewer(tmp_path: Path, chance: float | None, mean: float | None) -> None:
     with filled(tmp_path, [run()]) as store:
