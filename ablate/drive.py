@@ -158,10 +158,6 @@ class Driver:
     def _failures(self, work: Work, outcome: dict[str, Any]) -> list[tuple[str, str]]:
         return self._wanted(work).failures(outcome, self._is_largest(work))
 
-    def _owes(self, run: grid.Run) -> bool:
-        outcome = read_json(self.space.run(run.digest) / "outcome.json")
-        return outcome is not None and outcome["status"] == "done" and bool(self._failures(run, outcome))
-
     def _is_largest(self, work: Work) -> bool:
         """Whether it is a run with its family's largest budget, where the fresh twins are scored too."""
         return isinstance(work, grid.Run) and work.tokens == self.largest[work.family]
@@ -323,12 +319,12 @@ class Driver:
         self.here.speeds.save()
 
     def _keep_best(self) -> None:
-        """Drop every finished model of this study but that of the highest mean score, and those that a score is still owed of."""
-        owed = {work.digest for work in self.runs if self._owes(work)}
+        """Drop every finished model of this study but that of the highest mean score, and those that lack a score."""
+        unfinished = self._missing()
         scored = [row for row in self.store.status(self.order.study.name) if row["status"] == "done" and row["mean_score"] is not None]
         best = max(scored, key=lambda row: row["mean_score"], default=None)
         for row in scored:
-            if best is not None and row["run"] != best["run"] and row["run"] not in owed:
+            if best is not None and row["run"] != best["run"] and row["run"] not in unfinished:
                 shutil.rmtree(self.space.run(row["run"]) / "model", ignore_errors=True)
 
     def _stop(self, running: Sequence[_Running]) -> None:
