@@ -2,12 +2,13 @@
 
     python -m benchmarks.evaluate [--data FOLDER] [--only PART ...]
 
-FOLDER (default: $ABLATE_DATA) holds benchmarks/ and text/ as README, "Real text", says; where it is absent the embedded items serve. Both
-sides are given the same pairs of context and continuation, the same model (random weights, float32) and tokenizer, and all cores;
-lm-eval the batch size that is fastest in a trial. A round is one call of each: lm-eval's `loglikelihood`, which tokenises, and ours with
-tokenising (one model) or without (the ten models of a study tokenise once, and are scored as a study's jobs do it: one process a core).
-Loading models and tokenizers, and starting processes, is not timed. Medians over rounds; a ratio is the median of the rounds' ratios.
-The largest difference of any log-probability is printed. Needs the extra `lm-eval`.
+Parts: 1M, 15M, ten and 100M have goals; others are more tasks at 1M, each told alone. FOLDER (default: $ABLATE_DATA) holds benchmarks/
+and text/ as README, "Real text", says; where it is absent the embedded items serve. Both sides are given the same pairs of context and
+continuation, the same model (random weights, float32) and tokenizer, and all cores; lm-eval the batch size that is fastest in a trial.
+A round is one call of each: lm-eval's `loglikelihood`, which tokenises, and ours with tokenising (one model) or without (the ten models
+of a study tokenise once, and are scored as a study's jobs do it: one process a core). Loading models and tokenizers, and starting
+processes, is not timed. Medians over rounds; a ratio is the median of the rounds' ratios. The largest difference of any log-probability
+is printed. Needs the extra `lm-eval`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,17 @@ FILES = {
     "hellaswag": "hellaswag_val_*.txt.gz",
     "sciq": "sciq_validation.jsonl.gz",
 }
-MMLU = "mmlu_10subjects.jsonl.gz"
+OTHERS = {
+    "boolq": "boolq_validation.jsonl.gz",
+    "piqa": "piqa_valid.jsonl.gz",
+    "winogrande": "winogrande_xl_validation.jsonl.gz",
+    "truthfulqa_mc1": "truthfulqa_v1_mc_task.json.gz",
+    "blimp": "blimp_45_paradigms.jsonl.gz",
+    "agieval_sat_en": "agieval_sat-en.jsonl.gz",
+    "agieval_logiqa_en": "agieval_logiqa-en.jsonl.gz",
+    "mmlu": "mmlu_10subjects.jsonl.gz",
+}
+"""Of which each is only told: the goals are of FILES."""
 BATCHES = (4, 8, 16, 32, 64)
 
 
@@ -191,8 +202,14 @@ def material(data: Path | None, items: int) -> tuple[PreTrainedTokenizerFast, li
         return learned([spec.Source(builtin="textbook")], 1024), every[:: max(1, 500 // items)], every[:1]
     patterns = ("synthetic_textbooks_*.jsonl.gz", "c4_noisy_web_*.jsonl.gz", "tinystories_train_head.jsonl.gz")
     found = [spec.Source.model_validate(f"files:{data}/text/{pattern}") for pattern in patterns]
-    few_shot = real(data, "mmlu", MMLU, max(2, items // 4), shots=5)
+    few_shot = real(data, "mmlu", OTHERS["mmlu"], max(2, items // 4), shots=5)
     return learned(found, VOCABULARY), [real(data, *one, items) for one in FILES.items()], [few_shot]
+
+
+def others(data: Path | None, items: int) -> list[Benchmark]:
+    if data is None:
+        raise SystemExit("others: needs --data")
+    return [real(Path(data), *one, items) for one in OTHERS.items()]
 
 
 def learned(found: Sequence[spec.Source], size: int) -> PreTrainedTokenizerFast:
@@ -217,6 +234,7 @@ def main() -> None:
         "1M": lambda: compare("one_model_1M", model_of(1_000_000, n), made, items, 3),
         "15M": lambda: compare("one_model_15M", model_of(15_000_000, n), made, items, 3),
         "ten": lambda: study("ten_models_1M", 1_000_000, made, items, 2),
+        "others": lambda: compare("others_1M", model_of(1_000_000, n), made, others(arguments.data, arguments.items), 3),
         "100M": lambda: compare("shared_prefix_100M", model_of(100_000_000, n), made, few_shot, 2),
     }
     lines = [parts[part]() for part in arguments.only]
