@@ -213,7 +213,7 @@ def test_a_new_driver_adopts_the_jobs_of_a_killed_one(undisturbed: Path, tmp_pat
 
 def test_a_second_driver_is_refused(undisturbed: Path, tmp_path: Path) -> None:
     folder = with_data_of(undisturbed, tmp_path)
-    driver = start("run", "tiny.yaml", cwd=folder)
+    driver = start("run", "tiny.yaml", "grid.tokens=[60k, 1M]", cwd=folder)  # far from its end when it is stopped
     wait_for_workers(folder)
     out = ablate("run", "tiny.yaml", cwd=folder, status=2)
     assert f"process {driver.pid} on" in out
