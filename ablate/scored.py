@@ -92,8 +92,9 @@ class Wanted:
 
     def _refuse_twice(self) -> None:
         twice = {benchmark.name for benchmark in self.benchmarks(fresh=False) if benchmark.kind != "lm_eval"} & {*self.evaluate.lm_eval}
-        for name in sorted(twice):
-            raise StudyError(f"evaluate.lm_eval: a benchmark is called {name} already; leave one out, or give the benchmark another name:")
+        if twice:
+            told = f"evaluate.lm_eval: a benchmark is called {min(twice)} already"
+            raise StudyError(f"{told}; leave one out, or give the benchmark another name:")
 
     def _refuse_trained_on(self, text: Text) -> None:
         for name, source in self.data.trained_on().items() if self.data else ():

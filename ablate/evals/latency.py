@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ablate.evals.likelihood import window
 from ablate.study.grid import digest
 from ablate.train import device as devices
 from ablate.workspace import read_json, write_json
@@ -62,7 +63,7 @@ def measure(model: PreTrainedModel, device: torch.device) -> dict[str, Any]:
     The memory is that of the parameters and buffers and the most that was held beside them: on a GPU by torch; on a CPU it is the
     growth of the process, which is rough: memory that was free before is used again unseen, and what libraries take once is in it.
     """
-    limit = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "max_seq_len", None) or PROMPT_TOKENS
+    limit = window(model.config) or PROMPT_TOKENS
     prompt = _tokens(model, 1, min(PROMPT_TOKENS, limit))
 
     def read_prompt() -> Iterator[Tensor]:

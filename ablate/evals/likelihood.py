@@ -18,7 +18,7 @@ from ablate.evals.trees import Batch
 from ablate.model import logits as logits_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 LOGITS_AT_ONCE = 2**24
 """Most logits held at once in float32 (64 MiB)."""
@@ -43,6 +43,12 @@ def reads_trees(family: str) -> bool:
     sequence a row.
     """
     return family in _TREE_FAMILIES
+
+
+def window(config: PretrainedConfig) -> int | None:
+    """How many tokens a model sees at once; None where its config does not say."""
+    seen: int | None = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)  # MPT's name for it
+    return seen
 
 
 def likelihoods(model: PreTrainedModel, requests: Requests, device: torch.device, greedy: bool = False) -> Likelihoods:
@@ -70,7 +76,7 @@ def likelihoods(model: PreTrainedModel, requests: Requests, device: torch.device
 
 def _refuse_unfit(model: PreTrainedModel, requests: Requests) -> None:
     name, config = requests.benchmark.name, model.config
-    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)  # the latter is MPT's name for it
+    limit = window(config)
     if limit is not None and limit < requests.max_tokens:
         raise RunError(f"benchmark {name} is prepared for models that see {requests.max_tokens} tokens at once; this one sees {limit}")
     if requests.shared and not reads_trees(config.model_type):
