@@ -33,8 +33,8 @@ PIECE = 1_000_000
 BPE. Other tokenizers encode a document of more than this piece by piece, which is how their memory stays bounded."""
 MOST_WORDS = 400_000
 """In the table; when it is full it is begun anew."""
-ALONE_CHARACTERS = 16_000_000
-"""What one process encodes before others are started, which takes them a second."""
+ALONE_CHARACTERS = 6_000_000
+"""What one process encodes before others are started, which takes them half a second."""
 
 
 @dataclass(frozen=True)
