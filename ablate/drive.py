@@ -20,7 +20,8 @@ from ablate.baselines import Baseline
 from ablate.errors import Interrupted
 from ablate.jobs import jobs_of
 from ablate.launch.base import Adopted, Handle, Launcher, hold
-from ablate.predict import Here, Scoring, prediction
+from ablate.predict import Here, prediction
+from ablate.reading import Scoring
 from ablate.scored import Wanted
 from ablate.search import Trials
 from ablate.store.record import Asked
@@ -311,10 +312,9 @@ class Driver:
     def _learn(self, run: grid.Run, outcome: dict[str, Any]) -> None:
         """What the run really took makes the next prediction better."""
         train = outcome["train"]
-        read = self.scoring.tokens(run, self._is_largest(run))
         self.here.speeds.learn(run.recipe, {
-            "tokens_per_s": train["tokens"] / train["train_seconds"], "read_tokens_per_s": read / train["score_seconds"],
-            "setup_s": train["setup_seconds"], "job_bytes": train["peak_memory_bytes"],
+            "tokens_per_s": train["tokens"] / train["train_seconds"], "setup_s": train["setup_seconds"],
+            "job_bytes": train["peak_memory_bytes"], **self.scoring.took(run, outcome, self._is_largest(run)),
         })  # fmt: skip
         self.here.speeds.save()
 

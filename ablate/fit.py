@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from ablate.baselines import Baseline
-from ablate.errors import StudyError
+from ablate.errors import StudyError, UsageError
 from ablate.model import ladder
 from ablate.model.memory import RESERVED, Fit, fits
 from ablate.predict import PROCESS_BYTES, Machine, memory_of, parts, peak
+from ablate.scored import Wanted
 from ablate.study import grid, spec
 from ablate.study.quantities import format_bytes, format_count
 from ablate.workspace import Workspace
@@ -49,6 +50,15 @@ def refuse_weights(found: Sequence[Baseline], chosen: torch.device) -> None:
                 f"{str(one.dtype(chosen.type)).removeprefix('torch.')}, and there is {format_bytes(have)} on this {chosen.type}; leave the "
                 "baseline out, or score it on a larger device"
             )
+
+
+def refuse_narrow(found: Sequence[Baseline], wanted: Wanted) -> None:
+    """StudyError for a baseline that sees too little at once to write the answers that are wanted."""
+    for one in found:
+        try:
+            wanted.check_room(one.max_tokens)
+        except UsageError as e:
+            raise StudyError(f"baselines: {one.name}: {e}") from None
 
 
 def refuse_disk(needed: int, space: Workspace) -> None:

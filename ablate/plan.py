@@ -12,9 +12,10 @@ from fractions import Fraction
 from typing import Any
 
 from ablate import baselines, prefetch, prepare, resolve
+from ablate.baselines import Baseline
 from ablate.detect import Detectable, detectable
 from ablate.errors import StudyError
-from ablate.fit import disk, existing, refuse_disk, refuse_memory, refuse_weights, where_it_fits
+from ablate.fit import disk, existing, refuse_disk, refuse_memory, refuse_narrow, refuse_weights, where_it_fits
 from ablate.jobs import cores, jobs_of
 from ablate.model import ladder
 from ablate.predict import (
@@ -22,7 +23,7 @@ from ablate.predict import (
     Here,
     JobTime,
     Machine,
-    Scoring,
+    baselines_time,
     family_tokens,
     job_time,
     machine_for,
@@ -30,8 +31,11 @@ from ablate.predict import (
     prediction,
     scoring_share,
     tokens_of,
+    untimed,
 )
+from ablate.reading import Scoring
 from ablate.report import generation
+from ablate.scored import Wanted
 from ablate.study import grid, spec
 from ablate.study.quantities import parse_seconds
 from ablate.train import device, optim
@@ -104,7 +108,11 @@ class Price:
     absent: tuple[str, ...]
     """Data sets of the hub that are not on this machine, so that nobody has counted their tokens."""
     absent_baselines: tuple[str, ...]
-    """Baselines of the hub that are not on this machine. What scoring the baselines takes is in no figure here."""
+    """Baselines of the hub that are not on this machine: scoring them is in no figure here."""
+    unpriced_baselines: tuple[str, ...]
+    """Those that are, and of whose size nothing is known: in no figure either."""
+    untimed: tuple[str, ...]
+    """Benchmarks whose time does not follow from their items, and of which too few scores are there to tell: in no figure either."""
     flops: float
     flops_alone: float
     """If every run were trained alone."""
@@ -113,7 +121,7 @@ class Price:
     disk: int
     disk_here: int
     device_hours: float | None
-    """Of training, scoring and start-up. Where the MFU is assumed as a range: at its lower end."""
+    """Of training, scoring (the baselines too) and start-up. Where the MFU is assumed as a range: at its lower end."""
     least_device_hours: float | None
     """At the upper end of that range; else the same."""
     wall_seconds: float | None
@@ -131,13 +139,14 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
         prepare.check_evaluation(runs, study.evaluate)
     machine = machine_for(study, space)
     refuse(study, runs, machine, space)
-    lacking = _refuse_baselines(study, machine, space)
+    found, lacking = _baselines(study, machine, space)
     if isinstance(machine, Here):
         machine.speeds.measure([run.recipe for run in runs], say)
     slots, families = machine.slots, grid.families(runs)
     by_name = {family.digest: family for family in families}
     jobs, scoring = jobs_of(runs, slots), Scoring(study.evaluate)
-    times = [job_time(job, machine, scoring, study.launch.share) for job in jobs]
+    compared, unpriced = baselines_time(found, study.data, machine, scoring)
+    times = [compared, *(job_time(job, machine, scoring, study.launch.share) for job in jobs)]
     hours = _hours(times)
     read, epochs = most_read(runs), {} if absent else prepare.largest_epochs(runs, space, cores())
     trunks = {run.family for family in families if study.launch.share == "trunk" and len(family.runs) > 1 for run in family.runs}
@@ -147,7 +156,7 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
         sizes=tuple(_size(study, [r for r in runs if r.params == p], machine, scoring) for p in sorted({r.params for r in runs})),
         each=tuple(_run_price(run, machine, by_name[run.family], run.family in trunks, scoring) for run in runs),
         tokens=read, epochs=epochs, data_gpu_hours=generation.planned([run.data.costs() for run in runs], read, epochs), absent=absent,
-        absent_baselines=tuple(lacking),
+        absent_baselines=tuple(lacking), unpriced_baselines=tuple(unpriced), untimed=tuple(untimed(runs, found, machine, scoring)),
         flops=sum(_family_flops(f.runs, study.launch.share) for f in families),
         flops_alone=sum(_flops(r.recipe) * tokens_of(r) for r in runs),
         memory=_together(runs, machine), memory_here=machine.memory_bytes,
@@ -164,7 +173,9 @@ def refuse_bad_fit(study: spec.Study, space: Workspace) -> None:
     missing = [run for run in resolve.runs(study, space) if not (space.run(run.digest) / "outcome.json").exists()]
     if missing:
         refuse(study, missing, Here(study, space), space)
-    refuse_weights(baselines.resolve(study.baselines, space), device.pick(study.launch.device))
+    found = baselines.resolve(study.baselines, space)
+    refuse_weights(found, device.pick(study.launch.device))
+    refuse_narrow(found, Wanted(study.evaluate, study.data))
 
 
 def refuse(study: spec.Study, runs: Sequence[grid.Run], machine: Machine, space: Workspace) -> None:
@@ -180,13 +191,14 @@ def refuse(study: spec.Study, runs: Sequence[grid.Run], machine: Machine, space:
         refuse_disk(disk(study, runs, most_read(runs)), space)
 
 
-def _refuse_baselines(study: spec.Study, machine: Machine, space: Workspace) -> list[str]:
-    """The baselines that are not on this machine; StudyError for one that is and cannot be scored."""
+def _baselines(study: spec.Study, machine: Machine, space: Workspace) -> tuple[list[Baseline], list[str]]:
+    """The baselines that are on this machine, and the names of those that are not; StudyError for one that is and cannot be scored."""
     lacking = baselines.absent(study.baselines)
     found = baselines.resolve([name for name in study.baselines if name not in lacking], space)
     if isinstance(machine, Here):
         refuse_weights(found, device.pick(study.launch.device))
-    return lacking
+    refuse_narrow(found, Wanted(study.evaluate, study.data))
+    return found, lacking
 
 
 def refuse_over_budget(price: Price, budget: str) -> None:

@@ -61,6 +61,7 @@ def _whole(price: Price) -> list[str]:
         *generation.lines(price.data_gpu_hours),
         *(f"absent    {name} is not on this machine: `ablate prefetch` fetches it, then epochs can be counted" for name in price.absent),
         *(f"absent    the baseline {name} is not on this machine: `ablate prefetch` fetches it" for name in price.absent_baselines),
+        *_unpriced(price),
         f"memory    {format_bytes(price.memory)} with all slots busy, of {format_bytes(price.memory_here)} there",
         *(f"fits      {format_count(s.params)} on {'; '.join(s.fits)}" for s in price.sizes if s.fits),
         f"disk      {format_bytes(price.disk)}, of {format_bytes(price.disk_here)} free here",
@@ -69,6 +70,20 @@ def _whole(price: Price) -> list[str]:
         f"detects   a difference in mean score of {found.difference:.2f} between two cells (seeds: {price.seeds}, 80% power, 5% level; "
         f"spread over seeds {found.seed_sd:.2f}, {'that of the finished runs' if found.measured else 'assumed'})",
     ]
+
+
+def _unpriced(price: Price) -> list[str]:
+    """What no figure holds."""
+    lines = [
+        f"unpriced  scoring the baseline {name}: nothing is known of models of its size, so it is in no figure here"
+        for name in price.unpriced_baselines
+    ]
+    if price.untimed:
+        lines.append(
+            f"unpriced  {', '.join(price.untimed)}: how long that takes is known of a shape once a run of it was scored; until then, and "
+            "of baselines, it is in no figure here"
+        )
+    return lines
 
 
 def _scoring(each: tuple[RunPrice, ...]) -> list[str]:

@@ -11,13 +11,14 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from ablate.baselines import Baseline
 from ablate.errors import StudyError
-from ablate.evals.written import most_tokens as written_tokens
+from ablate.evals.items import Benchmark
 from ablate.jobs import cores
 from ablate.model import ladder
 from ablate.model.gpus import GPUS
 from ablate.model.memory import RESERVED, Memory, divisor, fits, memory, micro_batch, needs_checkpointing
-from ablate.scored import HELD_OUT_BYTES, Wanted
+from ablate.reading import Scoring
 from ablate.speed import Rate, Setting, Speeds
 from ablate.study import grid, spec
 from ablate.train import device, schedule
@@ -34,10 +35,6 @@ START_SECONDS = 15.0
 """Of a process before its first step. An estimate, until one was measured."""
 READ_TO_TRAIN = 2.0
 """Tokens read while one is trained on. An estimate, until both were measured."""
-BYTES_PER_TOKEN = 2.6
-"""Of benchmarks and held-out texts. An estimate for small vocabularies; with a large one there are fewer tokens than that says."""
-WRITTEN_TO_READ = 10.0
-"""Tokens read while one is written, many texts side by side. An estimate; what runs took tells how long all of it takes."""
 ASSUMED_MFU = (0.3, 0.5)
 """What public stacks reach on A100 and H100 at sizes from 1B to 7B; a plan that rests on it says so."""
 
@@ -89,6 +86,15 @@ class Machine(Protocol):
     def reading(self, recipe: dict[str, Any]) -> float | None:
         """Tokens scored a second."""
 
+    def reading_of(self, model: dict[str, Any], seq_len: int) -> float | None:
+        """The same of any model, trained here or not, by its FLOPs."""
+
+    def task_seconds(self, recipe: dict[str, Any], benchmark: Benchmark) -> float | None:
+        """Of a benchmark whose time does not follow from its items: what it took a model of this shape."""
+
+    def start_seconds(self) -> float:
+        """Of a process that trains nothing."""
+
     def setup_seconds(self, recipe: dict[str, Any]) -> float:
         """Of a process, before its first step."""
 
@@ -119,8 +125,18 @@ class Here:
         return self.speeds.rate(recipe)
 
     def reading(self, recipe: dict[str, Any]) -> float | None:
-        known, rate = self.speeds.known(recipe, "read_tokens_per_s"), self.rate(recipe)
+        known = self.speeds.known(recipe, "read_tokens_per_s") or self.reading_of(recipe["model"], recipe["data"]["seq_len"])
+        rate = self.rate(recipe)
         return READ_TO_TRAIN * rate.tokens_per_s if known is None and rate is not None else known
+
+    def reading_of(self, model: dict[str, Any], seq_len: int) -> float | None:
+        return self.speeds.near("read_tokens_per_s", ladder.flops_per_token(model, seq_len))
+
+    def task_seconds(self, recipe: dict[str, Any], benchmark: Benchmark) -> float | None:
+        return self.speeds.task_seconds(recipe, benchmark.digest)
+
+    def start_seconds(self) -> float:
+        return self.speeds.usual("start_s") or START_SECONDS
 
     def setup_seconds(self, recipe: dict[str, Any]) -> float:
         start = self.speeds.usual("start_s")
@@ -150,11 +166,22 @@ class Elsewhere:
         self.memory_bytes, self._peak = gpu.bytes, gpu.peak_flops
 
     def rate(self, recipe: dict[str, Any]) -> Rate | None:
-        return Rate(self._peak * self.least / ladder.flops_per_token(recipe["model"], recipe["data"]["seq_len"]), "from the MFU")
+        return Rate(self._trained(recipe["model"], recipe["data"]["seq_len"]), "from the MFU")
 
     def reading(self, recipe: dict[str, Any]) -> float | None:
-        rate = self.rate(recipe)  # a forward pass is a third of a step
-        return 3 * rate.tokens_per_s if rate else None
+        return self.reading_of(recipe["model"], recipe["data"]["seq_len"])
+
+    def reading_of(self, model: dict[str, Any], seq_len: int) -> float | None:
+        return 3 * self._trained(model, seq_len)  # a forward pass is a third of a step
+
+    def _trained(self, model: dict[str, Any], seq_len: int) -> float:
+        return self._peak * self.least / ladder.flops_per_token(model, seq_len)
+
+    def task_seconds(self, recipe: dict[str, Any], benchmark: Benchmark) -> float | None:
+        return None
+
+    def start_seconds(self) -> float:
+        return 0.0
 
     def setup_seconds(self, recipe: dict[str, Any]) -> float:
         return 0.0
@@ -269,32 +296,20 @@ def family_tokens(runs: Sequence[grid.Run], share: str) -> int:
     return (max(forks) + sum(steps) - sum(forks)) * int(train["batch_tokens"])
 
 
-class Scoring:
-    """How much there is to read when runs are scored."""
-
-    def __init__(self, evaluate: spec.Evaluate) -> None:
-        self._evaluate = evaluate
-        self._known: dict[tuple[str, bool], float] = {}
-
-    def tokens(self, run: grid.Run, fresh: bool) -> float:
-        """About how many tokens scoring one run reads, those written counted as what could be read meanwhile; fresh: with the fresh twins.
-        Of lm-eval's own tasks nothing is known."""
-        key = (run.data.model_dump_json(), fresh)
-        if key not in self._known:
-            wanted = Wanted(self._evaluate, run.data)
-            asked = [benchmark for benchmark in wanted.benchmarks(fresh=True) if fresh or not benchmark.fresh]
-            letters = sum(item.letters for benchmark in asked for item in benchmark.items)
-            written = sum(written_tokens(benchmark, run.data.seq_len) for benchmark in asked)
-            self._known[key] = (letters + HELD_OUT_BYTES * len(wanted.texts())) / BYTES_PER_TOKEN + WRITTEN_TO_READ * written
-        return self._known[key]
+def scoring_seconds(run: grid.Run, machine: Machine, scoring: Scoring, fresh: bool) -> float | None:
+    """About what scoring a run takes, as far as that is known; None where nothing is known of the shape."""
+    reading = machine.reading(run.recipe)
+    if reading is None:
+        return None
+    timed = sum(machine.task_seconds(run.recipe, benchmark) or 0.0 for benchmark in scoring.timed)
+    return scoring.tokens(run.data, fresh) / reading + timed
 
 
 def scoring_share(run: grid.Run, machine: Machine, scoring: Scoring, fresh: bool) -> float | None:
     """Of the time of a run, were it trained alone, what scoring takes; None where nothing is known of the shape."""
-    rate, reading = machine.rate(run.recipe), machine.reading(run.recipe)
-    if rate is None or reading is None:
+    rate, scored = machine.rate(run.recipe), scoring_seconds(run, machine, scoring, fresh)
+    if rate is None or scored is None:
         return None
-    scored = scoring.tokens(run, fresh) / reading
     return scored / (scored + tokens_of(run) / rate.tokens_per_s)
 
 
@@ -302,11 +317,27 @@ def job_time(job: Sequence[grid.Family], machine: Machine, scoring: Scoring, sha
     """Of one process: its start, its families' training, the scoring of every run; None where nothing is known of the shape."""
     training, beside = 0.0, machine.setup_seconds(job[0].runs[0].recipe)
     for family in job:
-        recipe = family.runs[0].recipe
-        rate, reading = machine.rate(recipe), machine.reading(recipe)
-        if rate is None or reading is None:
+        rate = machine.rate(family.runs[0].recipe)
+        if rate is None:
             return None
-        read = sum(scoring.tokens(run, fresh=run is family.runs[-1]) for run in family.runs)
         training += family_tokens(family.runs, share) / rate.tokens_per_s
-        beside += read / reading
+        for run in family.runs:
+            scored = scoring_seconds(run, machine, scoring, fresh=run is family.runs[-1])
+            if scored is None:
+                return None
+            beside += scored
     return JobTime(training, beside)
+
+
+def baselines_time(found: Sequence[Baseline], data: spec.Data, machine: Machine, scoring: Scoring) -> tuple[JobTime, list[str]]:
+    """Of the process that scores the baselines, and the names of those that are left out of it: of their size nothing is known."""
+    rates = {one.name: machine.reading_of(one.model, min(one.max_tokens, data.seq_len)) for one in found}
+    known = [rate for rate in rates.values() if rate is not None]
+    beside = machine.start_seconds() + sum(scoring.tokens(data, fresh=False) / rate for rate in known) if known else 0.0
+    return JobTime(0.0, beside), [name for name, rate in rates.items() if rate is None]
+
+
+def untimed(runs: Sequence[grid.Run], found: Sequence[Baseline], machine: Machine, scoring: Scoring) -> list[str]:
+    """The benchmarks of which no score tells yet how long they take at every size; baselines are scored once, and have none before."""
+    shapes = {run.family: run.recipe for run in runs}.values()
+    return [one.name for one in scoring.timed if found or any(machine.task_seconds(recipe, one) is None for recipe in shapes)]

@@ -80,15 +80,21 @@ class Wanted:
         whose answers leave no room for its prompts in what the models see, and a text
         that is said to be held out and is trained on."""
         benchmarks.refuse_unready(self.evaluate)
-        for benchmark in self.benchmarks(fresh=True):
-            if self.data is not None and benchmark.kind in ("generate", "code"):
-                written.check(benchmark, self.data.seq_len)
         self._refuse_twice()
-        lm_eval.check(self.evaluate.lm_eval, self.data.seq_len if self.data else None)
+        lm_eval.check(self.evaluate.lm_eval)
+        if self.data is not None:
+            self.check_room(self.data.seq_len)
         for text in self.texts():
             if not text.trained_on:
                 self._refuse_trained_on(text)
             text.documents()
+
+    def check_room(self, max_tokens: int) -> None:
+        """DataError or StudyError for a benchmark whose answers leave no room for its prompts in models that see `max_tokens` at once."""
+        for benchmark in self.benchmarks(fresh=False):
+            if benchmark.kind in ("generate", "code"):
+                written.check(benchmark, max_tokens)
+        lm_eval.check(self.evaluate.lm_eval, max_tokens)
 
     def _refuse_twice(self) -> None:
         twice = {benchmark.name for benchmark in self.benchmarks(fresh=False) if benchmark.kind != "lm_eval"} & {*self.evaluate.lm_eval}

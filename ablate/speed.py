@@ -89,10 +89,14 @@ class Speeds:
             self._keep(recipe, {**figures, "from": how})
         self.save()
 
-    def learn(self, recipe: dict[str, Any], figures: Mapping[str, float]) -> None:
-        """Keep what a real run took (tokens_per_s, read_tokens_per_s, setup_s, job_bytes); it counts more than a measurement."""
+    def learn(self, recipe: dict[str, Any], figures: Mapping[str, Any]) -> None:
+        """Keep what a real run took (tokens_per_s, setup_s, job_bytes, and where scores tell them read_tokens_per_s and tasks); it counts
+        more than a measurement, and as much as what the runs before it took."""
         before = self._kept.get(self._key(recipe), {})
-        learnt = {**before, **figures, "from": "as a run took"}
+        learnt = {**before, **figures, "from": "as a run took", "tasks": {**before.get("tasks", {}), **figures.get("tasks", {})}}
+        if before.get("from") == "as a run took":
+            both = [key for key in ("tokens_per_s", "read_tokens_per_s") if key in before and key in figures]
+            learnt |= {key: (before[key] + figures[key]) / 2 for key in both}
         learnt["job_bytes"] = max(before.get("job_bytes", 0), figures["job_bytes"])  # a job's peak is that of its last run
         if "setup_s" in before:  # the first run of a process pays for loading or compiling, the next ones for nothing
             learnt["setup_s"] = min((s for s in (before["setup_s"], figures["setup_s"]) if s > 1), default=before["setup_s"])
@@ -106,13 +110,24 @@ class Speeds:
         """Of this shape, or by the FLOP/s of its neighbours; None where nothing near is known."""
         if row := self._kept.get(self._key(recipe)):
             return Rate(float(row["tokens_per_s"]), row["from"])
-        flops, others = _flops(recipe), self._others()
+        flops, costs = _flops(recipe), [row["flops_per_token"] for row in self._others()]
+        tokens = self.near("tokens_per_s", flops)
+        return None if tokens is None else Rate(tokens, "between others" if costs[0] <= flops <= costs[-1] else "beyond others")
+
+    def near(self, figure: str, flops: int) -> float | None:
+        """A figure in tokens a second, of any shape of `flops` FLOPs a token, by the FLOP/s of its neighbours; None where nothing near is
+        known."""
+        others = [row for row in self._others() if figure in row]
         if not others or flops > FARTHEST * others[-1]["flops_per_token"] or flops * FARTHEST < others[0]["flops_per_token"]:
             return None
-        costs, speeds = ([math.log(row[key]) for row in others] for key in ("flops_per_token", "flops_per_s"))
-        inside = costs[0] <= math.log(flops) <= costs[-1]
-        speed = math.exp(float(np.interp(math.log(flops), costs, speeds)))
-        return Rate(speed / flops, "between others" if inside else "beyond others")
+        costs = [math.log(row["flops_per_token"]) for row in others]
+        speeds = [math.log(row[figure] * row["flops_per_token"]) for row in others]
+        return math.exp(float(np.interp(math.log(flops), costs, speeds))) / flops
+
+    def task_seconds(self, recipe: dict[str, Any], benchmark: str) -> float | None:
+        """What scoring this very shape on the benchmark with that digest took; None where that is not known."""
+        tasks: dict[str, float] = self._kept.get(self._key(recipe), {}).get("tasks", {})
+        return tasks.get(benchmark)
 
     def known(self, recipe: dict[str, Any], figure: str) -> float | None:
         """A figure of this very shape: read_tokens_per_s, process_bytes, job_bytes, setup_s, compile_s."""
@@ -128,9 +143,7 @@ class Speeds:
         return sorted(rows, key=lambda row: float(row["flops_per_token"]))
 
     def _keep(self, recipe: dict[str, Any], figures: Mapping[str, Any]) -> None:
-        flops = _flops(recipe)
-        own = {"machine": self._machine, "flops_per_token": flops, "flops_per_s": figures["tokens_per_s"] * flops}
-        self._kept[self._key(recipe)] = {**figures, **own}
+        self._kept[self._key(recipe)] = {**figures, "machine": self._machine, "flops_per_token": _flops(recipe)}
 
     def _key(self, recipe: dict[str, Any]) -> str:
         train, seq_len = recipe["train"], recipe["data"]["seq_len"]

@@ -54,13 +54,13 @@ SEVERAL = ["builtin:grammar", "builtin:which_kind", "builtin:comparing_numbers"]
 GRAMMAR = catalogue([spec.Benchmark(builtin="grammar")], fresh=False)
 
 
-def saved(folder: Path, seed: int = 0) -> Path:
-    """A checkpoint of 50k parameters as somebody else would publish it: its tokenizer begins every text with <s>."""
+def saved(folder: Path, seed: int = 0, params: int = 50_000) -> Path:
+    """A checkpoint as somebody else would publish it: its tokenizer begins every text with <s>."""
     texts = [[item.text for item in GRAMMAR[0].items]]
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=train_bpe(texts, 400), eos_token="<|endoftext|>", bos_token="<s>")
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)])
     tokenizer.save_pretrained(folder)
-    build.build(ladder.shape(50_000, len(tokenizer), 96, True), seed).save_pretrained(folder)
+    build.build(ladder.shape(params, len(tokenizer), 96, True), seed).save_pretrained(folder)
     return folder
 
 

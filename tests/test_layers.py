@@ -21,6 +21,7 @@ TOP = [
     "prefetch",
     "prepare",
     "audit",
+    "reading",
     "predict",
     "fit",
     "ranks",

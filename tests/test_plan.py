@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from ablate import plan, prepare, resolve
+from ablate import baselines, plan, prepare, resolve
 from ablate.errors import StudyError, UsageError
 from ablate.model import ladder
 from ablate.model.memory import RESERVED, memory
 from ablate.plan_text import as_text
-from ablate.predict import START_SECONDS, WRITTEN_TO_READ, Elsewhere, Here, Scoring, parts
+from ablate.predict import START_SECONDS, Elsewhere, Here, parts
+from ablate.reading import Scoring
 from ablate.report import generation
 from ablate.study import spec
 from ablate.study.load import load
 from ablate.workspace import Workspace
 from tests.studies import TINY, ablate, write
+from tests.test_baselines import saved
 
 SAID: list[str] = []
 
@@ -127,7 +129,7 @@ def test_the_price_of_a_run_is_its_tokens_at_the_known_rate(tmp_path: Path) -> N
     assert {run.memory_bytes for run in price.each} == {600_000_000}
     trunks = 2 * (187 + 47 + 117 - 93)  # fork of 234 steps, both decays: one trunk and two branches, twice
     read = 2 * sum(
-        Scoring(study.evaluate).tokens(run, fresh)
+        Scoring(study.evaluate).tokens(run.data, fresh)
         for run, fresh in zip(resolve.runs(study, Workspace(tmp_path)), (False, True), strict=False)
     )
     assert price.device_hours == pytest.approx((trunks + read / 4000 + 2 * START_SECONDS) / 3600, rel=1e-3)
@@ -231,10 +233,10 @@ def test_scoring_that_takes_much_of_a_run_is_warned_of(tmp_path: Path) -> None:
     study = load(write(tmp_path))
     slow = as_text(plan.price(study, known(tmp_path, study, read_tokens_per_s=500.0)))
     assert "scoring   more than 20% of the time of 4 of 4 runs, up to " in slow and "limit:" in slow
-    fast = plan.price(study, known(tmp_path, study, read_tokens_per_s=1e6))
+    fast = plan.price(study, known(tmp_path / "fast", study, read_tokens_per_s=1e6))
     assert "more than 20%" not in as_text(fast)
     run = next(run for run in resolve.runs(study, Workspace(tmp_path)) if run.tokens == 60_000)
-    scored = Scoring(study.evaluate).tokens(run, fresh=False) / 1e6
+    scored = Scoring(study.evaluate).tokens(run.data, fresh=False) / 1e6
     priced = next(each for each in fast.each if each.run == run.digest)
     assert priced.scoring == pytest.approx(scored / (scored + 117 * 512 / 1000), rel=1e-6)
 
@@ -246,12 +248,39 @@ def test_a_baseline_that_is_not_here_is_named(tmp_path: Path) -> None:
     assert "the baseline owner/never-heard-of is not on this machine: `ablate prefetch` fetches it" in as_text(priced)
 
 
-def test_what_a_model_writes_counts_towards_the_time_of_scoring(tmp_path: Path) -> None:
+def test_a_benchmark_whose_time_nobody_knows_is_named_and_one_that_a_run_was_scored_on_is_priced(tmp_path: Path) -> None:
     judged = ["evaluate.benchmarks=[builtin:grammar, {task: tinystories_judge, limit: 5}]", "evaluate.judge={url: http://a/v1, model: m}"]
-    read, written = (load(write(tmp_path), None, asked) for asked in (["evaluate.benchmarks=[builtin:grammar]"], judged))
-    run = resolve.runs(read, Workspace(tmp_path))[0]
-    longer = Scoring(written.evaluate).tokens(run, False) - Scoring(read.evaluate).tokens(run, False)
-    assert longer == pytest.approx(WRITTEN_TO_READ * 5 * 10 * 32, rel=0.02), "ten texts of half a window after each of five beginnings"
+    read, both = (load(write(tmp_path), None, asked) for asked in (["evaluate.benchmarks=[builtin:grammar]"], judged))
+    (stories,) = Scoring(both.evaluate).timed
+    alone, unknown = (plan.price(study, known(tmp_path, study)) for study in (read, both))
+    assert unknown.untimed == ("tinystories_judge",) and "unpriced  tinystories_judge: how long that takes" in as_text(unknown)
+    assert alone.untimed == () and "unpriced" not in as_text(alone) and alone.device_hours == unknown.device_hours
+    timed = plan.price(both, known(tmp_path, both, tasks={stories.digest: 90.0}))
+    assert timed.untimed == () and timed.device_hours is not None and alone.device_hours is not None
+    assert timed.device_hours - alone.device_hours == pytest.approx(4 * 90 / 3600)
+    assert all(long.scoring > short.scoring for long, short in zip(timed.each, alone.each, strict=True) if long.scoring and short.scoring)
+
+
+def test_baselines_are_priced_by_their_flops_and_named_where_nothing_is_known_of_their_size(tmp_path: Path) -> None:
+    near, far = saved(tmp_path / "near"), saved(tmp_path / "far", params=3_000_000)
+    alone, compared = (load(write(tmp_path), None, asked) for asked in (["baselines=[]"], [f"baselines=[{near}, {far}]"]))
+    space = known(tmp_path, alone)
+    without, priced = plan.price(alone, space), plan.price(compared, space)
+    assert priced.unpriced_baselines == (str(far),) and f"unpriced  scoring the baseline {far}: nothing is known" in as_text(priced)
+    assert priced.device_hours is not None and without.device_hours is not None
+    (base,) = baselines.resolve([str(near)], space)
+    ours, theirs = (ladder.flops_per_token(shape, 64) for shape in (ladder.shape(50_000, 512, 64, True), base.model))
+    read = Scoring(alone.evaluate).tokens(alone.data, fresh=False)
+    assert 3600 * (priced.device_hours - without.device_hours) == pytest.approx(START_SECONDS + read * theirs / ours / 4000, rel=1e-6)
+
+
+def test_a_baseline_that_sees_too_little_for_an_answer_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "g.jsonl").write_text('{"question": "1 + 1?", "answer": "#### 2"}\n{"question": "1 + 2?", "answer": "#### 3"}\n')
+    asked = [f"evaluate.benchmarks=[{{task: gsm8k, files: {tmp_path}/g.jsonl, shots: 0}}]", "data.seq_len=512"]
+    study = load(write(tmp_path), None, [*asked, f"baselines=[{saved(tmp_path / 'base')}]"])
+    for refuses in (plan.price, plan.refuse_bad_fit):
+        with pytest.raises(StudyError, match=r"baselines: .*base: evaluate\.benchmarks: gsm8k: up to 256 .* the model sees 96 at once"):
+            refuses(study, known(tmp_path, study))
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,14 @@ def flops(params: int) -> int:
 def test_a_real_run_replaces_a_measurement_and_is_kept(tmp_path: Path) -> None:
     speeds = Speeds(Workspace(tmp_path), HERE)
     assert speeds.rate(recipe(100_000)) is None
-    speeds.learn(recipe(100_000), {"tokens_per_s": 1000.0, **TOOK})
+    speeds.learn(recipe(100_000), {"tokens_per_s": 1000.0, **TOOK, "tasks": {"a": 30.0}})
     speeds.learn(recipe(100_000), {"tokens_per_s": 2000.0, **TOOK, "setup_s": 0.0, "job_bytes": 4e8})
     speeds.save()
     again = Speeds(Workspace(tmp_path), HERE)
-    assert again.rate(recipe(100_000)) == speed.Rate(2000.0, "as a run took")
+    assert again.rate(recipe(100_000)) == speed.Rate(1500.0, "as a run took"), "one run on a busy machine is not the last word"
     assert again.known(recipe(100_000), "job_bytes") == 5e8, "the peak of a job is that of its hungriest run"
     assert again.known(recipe(100_000), "setup_s") == 9.0, "a later run of a process pays for no start"
+    assert again.task_seconds(recipe(100_000), "a") == 30.0 and again.task_seconds(recipe(100_000), "b") is None
     assert again.rate(recipe(100_000, batch_tokens=1024)) != again.rate(recipe(100_000)), "another batch is another speed"
 
 

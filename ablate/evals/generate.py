@@ -135,7 +135,7 @@ def check_room(decoding: Decoding, max_tokens: int) -> None:
     if decoding.max_new_tokens >= max_tokens:
         raise DataError(
             f"up to {decoding.max_new_tokens} tokens are to be written, and the model sees {max_tokens} at once, so no prompt fits; "
-            "leave the benchmark out, or use a model that sees more (data.seq_len)"
+            "leave the benchmark out, or use a model that sees more (a run: data.seq_len)"
         )
 
 

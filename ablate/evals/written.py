@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ablate.errors import DataError
-from ablate.evals import code, gsm8k, squad, stories
+from ablate.evals import code, gsm8k, squad
 from ablate.evals.generate import Decoding, Writer, check_room
 from ablate.evals.items import Benchmark
 from ablate.evals.result import Result
@@ -27,11 +27,8 @@ def score(writer: Writer, benchmark: Benchmark, allow_code: bool) -> Result:
     return ANSWERS[benchmark.rule][1](writer, benchmark)
 
 
-def most_tokens(benchmark: Benchmark, max_tokens: int) -> int:
-    """Tokens that a model which sees `max_tokens` at once writes for a benchmark at most; 0 for one that it only reads."""
-    if benchmark.kind == "story":
-        decoding = stories.decoding(max_tokens)
-        return len(benchmark.items) * decoding.samples * decoding.max_new_tokens
+def most_tokens(benchmark: Benchmark) -> int:
+    """Tokens that a model writes for a benchmark at most; 0 for one that it only reads, and for stories, which have rules of their own."""
     if benchmark.kind in ("generate", "code"):
         return len(benchmark.items) * benchmark.samples * _decoding(benchmark).max_new_tokens
     return 0
