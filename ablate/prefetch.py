@@ -27,7 +27,7 @@ def fetch(study: spec.Study, space: Workspace) -> Iterator[str]:
     read = (source for data in _levels(study) for source in _sources(data) if source.hf)
     for source in dict.fromkeys([*read, *_of_benchmarks(study)]):
         some = True
-        sizes = [path.stat().st_size for path in hub.paths(source)]
+        sizes = [part.path.stat().st_size for part in hub.parts(source)]
         pinned = hub.commit("dataset", source.hf or "", source.revision)
         yield f"data set {source.name} at {pinned[:12]}: {len(sizes)} files, {format_bytes(sum(sizes))}"
     for name in study.evaluate.lm_eval:

@@ -18,8 +18,10 @@ import huggingface_hub
 from huggingface_hub import constants, errors
 
 from ablate.data import readers
+from ablate.data.readers import Part
 from ablate.errors import DataError, NetworkError
 from ablate.study import spec
+from ablate.study.split import parse_split
 from ablate.workspace import disk_full, is_disk_full, read_json, write_json
 
 Kind = Literal["dataset", "model"]
@@ -34,24 +36,57 @@ def commit(kind: Kind, name: str, revision: str) -> str:
     return revision if _COMMIT.fullmatch(revision) else str(_known(kind, name, revision)["commit"])
 
 
-def paths(source: spec.Source) -> Iterator[Path]:
-    """The files of a data set's split, one after another, each fetched when its turn comes if it is not here."""
-    name = source.hf or ""
-    pinned = commit("dataset", name, source.revision)
-    for file in _split(name, source.config, source.split, pinned):
-        yield _fetched("dataset", name, pinned, file)
+def parts(source: spec.Source) -> Iterator[Part]:
+    """The rows of a data set's split, file after file, each fetched when its turn comes if it is not here.
+
+    Of a slice the files that hold it; those before them are fetched too, for their rows have to be counted. DataError where the split
+    has fewer rows than the slice asks for.
+    """
+    pinned = commit("dataset", source.hf or "", source.revision)
+    return _parts(source, pinned, _split(source.hf or "", source.config, parse_split(source.split).name, pinned), fetch=True)
 
 
 def is_here(source: spec.Source) -> bool:
-    """Whether all of a data set's split can be read without a network; asks nobody."""
-    name = source.hf or ""
+    """Whether `parts` needs no network; asks nobody."""
+    name, split = source.hf or "", parse_split(source.split).name
     known: dict[str, Any] | None = read_json(_kept("dataset", name, source.revision))
     pinned = source.revision if _COMMIT.fullmatch(source.revision) else known and str(known["commit"])
-    split: dict[str, Any] | None = read_json(_kept("split", name, pinned, source.config or "", source.split)) if pinned else None
-    if not pinned or split is None:
+    found: dict[str, Any] | None = read_json(_kept("split", name, pinned, source.config or "", split)) if pinned else None
+    if not pinned or found is None:
         return False
-    cached = (huggingface_hub.try_to_load_from_cache(name, file, revision=pinned, repo_type="dataset") for file in split["files"])
-    return all(isinstance(path, str) for path in cached)
+    try:
+        return all(part.path.exists() for part in _parts(source, pinned, found["files"], fetch=False))
+    except NetworkError:
+        return False
+
+
+def _parts(source: spec.Source, pinned: str, files: list[str], fetch: bool) -> Iterator[Part]:
+    """fetch: where it is False, a file that is not here is a NetworkError."""
+    name, wanted = source.hf or "", parse_split(source.split)
+    found = ((file, _fetched("dataset", name, pinned, file, fetch)) for file in files)
+    if wanted.is_whole:
+        yield from (Part(path) for _, path in found)
+        return
+    before = 0
+    for file, path in found:
+        count = _count(name, pinned, file, path)
+        if rows := wanted.within(before, count):
+            yield Part(path, rows.start, rows.stop)
+        before += count
+        if wanted.end is not None and before >= wanted.end:
+            return
+    if wanted.end is not None or before <= wanted.first:
+        raise DataError(f"{source.name}: the split {wanted.name} has {before} rows, fewer than {wanted} asks for; ask for less")
+
+
+def _count(name: str, pinned: str, file: str, path: Path) -> int:
+    """The rows of a file. It is read for them once."""
+    kept = _kept("rows", name, pinned, file)
+    known: dict[str, Any] | None = read_json(kept)
+    if known is None:
+        known = {"rows": readers.count(path)}
+        write_json(kept, {"name": name, "commit": pinned, "file": file, **known})
+    return int(known["rows"])
 
 
 def tokenizer(asked: spec.Tokenizer) -> Path:
@@ -110,9 +145,9 @@ def _data_files(name: str, config: str | None, pinned: str) -> dict[str, list[st
     return {str(split): [str(file).removeprefix(before) for file in files] for split, files in found.items()}
 
 
-def _fetched(kind: Kind, name: str, pinned: str, file: str) -> Path:
+def _fetched(kind: Kind, name: str, pinned: str, file: str, fetch: bool = True) -> Path:
     with _asking(kind, name, pinned):
-        return Path(huggingface_hub.hf_hub_download(name, file, revision=pinned, repo_type=kind))
+        return Path(huggingface_hub.hf_hub_download(name, file, revision=pinned, repo_type=kind, local_files_only=not fetch))
 
 
 def _kept(*parts: str) -> Path:

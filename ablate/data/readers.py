@@ -14,7 +14,9 @@ import re
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -35,6 +37,19 @@ _COLUMNAR = (".parquet", ".arrow")
 _BATCH_ROWS = 256
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of a file from number `first` (0 is the first) up to, and without, `end` (None: to the last)."""
+
+    path: Path
+    first: int = 0
+    end: int | None = None
+
+    def rows(self, columns: Collection[str] | None) -> Iterator[tuple[str, Row]]:
+        """As `rows` gives them."""
+        return islice(rows(self.path, columns), self.first, self.end)
 
 
 def kind(path: Path) -> str:
@@ -59,6 +74,18 @@ def rows(path: Path, columns: Collection[str] | None) -> Iterator[tuple[str, Row
         else:
             with _opened(path) as f:
                 yield from _READERS[kind(path)](path, f)
+
+
+def count(path: Path) -> int:
+    """The number of rows of a file: of a columnar one as it says itself, of any other as they are read. DataError as `rows` raises it."""
+    if path.stat().st_size == 0:
+        return 0
+    with _refused(path):
+        if kind(path) == ".parquet":
+            return int(pyarrow.parquet.read_metadata(path).num_rows)
+        if kind(path) == ".arrow":
+            return sum(batch.num_rows for batch in _batches(path, None))
+    return sum(1 for _ in rows(path, ()))
 
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from ablate.errors import DataError, StudyError
 from ablate.study import where
 from ablate.study.grid import digest as digest_of
 from ablate.study.spec import Hygiene, Source
+from ablate.study.split import parse_split
 
 HELD_OUT = -1
 """The stream of documents that no run trains on."""
@@ -56,24 +57,27 @@ def digest(source: Source) -> str:
 
 
 def shares_text(source: Source, other: Source) -> bool:
-    """Whether both read one file, or one split of a data set. Two conditions (`where`) may part it; the embedded corpora hold out
+    """Whether both read one file, or one row of a data set's split. Two conditions (`where`) may part it; the embedded corpora hold out
     streams of their own."""
     if source.where and other.where and source.where != other.where:
         return False
+    if source.hf is not None and other.hf is not None:
+        return _data_set(source) == _data_set(other) and parse_split(source.split).overlaps(parse_split(other.split))
     return bool(_texts(source) & _texts(other))
 
 
 def _texts(source: Source) -> set[str]:
-    if source.builtin is not None or source.tokens is not None:
-        return set()
-    return {digest_of(_content(source))} if source.hf is not None else {files.file_hash(path) for path in paths(source)}
+    return {files.file_hash(path) for path in paths(source)} if source.files is not None else set()
 
 
 def _content(source: Source) -> dict[str, Any]:
     if source.hf is None:
         return {"files": [[readers.kind(path), files.file_hash(path)] for path in paths(source)]}
-    pinned = hub.commit("dataset", source.hf, source.revision)
-    return {"hf": source.hf, "config": source.config, "split": source.split, "commit": pinned}
+    return {**_data_set(source), "split": source.split}
+
+
+def _data_set(source: Source) -> dict[str, Any]:
+    return {"hf": source.hf, "config": source.config, "commit": hub.commit("dataset", source.hf or "", source.revision)}
 
 
 def _unasked(source: Source) -> Hygiene | None:
@@ -164,12 +168,13 @@ def read(source: Source, tally: hygiene.Tally) -> Iterator[str]:
     """
     condition = _condition(source.where) if source.where else None
     columns = {source.messages_field or source.text_field, *(condition.names if condition else ())}
-    for path in paths(source) if source.hf is None else hub.paths(source):
+    for part in map(readers.Part, paths(source)) if source.hf is None else hub.parts(source):
+        path = part.path
         if path.stat().st_size == 0:
             tally.leave_out("empty_file", path.name)
             continue
         field = "text" if readers.kind(path) == ".txt" else source.text_field
-        for place, row in readers.rows(path, columns):
+        for place, row in part.rows(columns):
             if source.messages_field is None:
                 text = readers.text(path, place, row, field)
             else:

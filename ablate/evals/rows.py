@@ -110,8 +110,8 @@ def _belongs(placed: Placed, entry: Entry, part: str) -> bool:
 
 def _of_hub(wanted: Iterable[spec.Source], entry: Entry) -> Iterator[Placed]:
     for source in wanted:
-        for path in hub.paths(source):
-            yield from _prepared(entry, path, readers.rows(path, None))
+        for part in hub.parts(source):
+            yield from _prepared(entry, part.path, part.rows(None))
 
 
 def _of_files(key: str, pattern: str, entry: Entry) -> Iterator[Placed]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from ablate.study.benchmark import Benchmark
 from ablate.study.block import Block, Name, Share, or_text
+from ablate.study.split import shortest_form
 
 
 class Noise(Block):
@@ -85,7 +86,9 @@ class Source(Block):
     cost: Cost | None = Field(None, description="what the text cost to generate; results and verdict are given with and without it")
     hf: str | None = Field(None, description="id of a data set on the Hugging Face hub (needs the extra `hf`)")
     config: str | None = Field(None, description="configuration of the hub's data set")
-    split: str = Field("train", min_length=1, description="split of the hub's data set")
+    split: Annotated[str, AfterValidator(shortest_form)] = Field(
+        "train", description="split of the hub's data set, or some of its rows in the order of its files: train[:1000000], train[1000:2000]"
+    )
     revision: str = Field("main", min_length=1, description="branch, tag or commit; its commit is in the digest")
     tokens: str | None = Field(None, description="glob of ready token files, .bin or .npy, made with the study's tokenizer")
     dtype: Literal["uint16", "uint32"] = Field("uint16", description="of the numbers in .bin files; .npy files say it themselves")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,12 @@ configs:
   data_files: [{split: train, path: data/train-*}, {split: test, path: data/test-*}]
 ---
 """
+CARD_OF_LINES = """---
+configs:
+- config_name: default
+  data_files: [{split: train, path: lines-*}]
+---
+"""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
@@ -41,6 +48,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"text": f"page {i} of the hub says that {i} + 1 is {i + 1}", "score": i % 5} for i in range(300)]
     for name, some in {"train-0": rows[:200], "train-1": rows[200:], "test-0": rows[:9]}.items():
         pyarrow.parquet.write_table(pa.Table.from_pylist(some), pages / "data" / f"{name}.parquet")
+    lines = root / "datasets" / "owner" / "lines"
+    lines.mkdir()
+    (lines / "README.md").write_text(CARD_OF_LINES)
+    for n in range(3):
+        (lines / f"lines-{n}.jsonl").write_text("".join(json.dumps({"text": f"line {10 * n + i}"}) + "\n" for i in range(10)))
     goals = root / "datasets" / "baber" / "piqa"
     (goals / "data").mkdir(parents=True)
     (goals / "README.md").write_text(CARD.replace("test", "validation"))
@@ -71,7 +83,7 @@ def ablate(folder: Path, *arguments: str, status: int = 0, **env: str) -> str:
 
 def study(folder: Path, web: str = '{hf: owner/pages, where: "score > 1"}') -> str:
     text = (
-        TINY.replace("builtin:web", web)
+        TINY.replace("builtin:web", web + '\n  held_out: {some: {hf: owner/lines, split: "train[:15]"}}')
         .replace("{train_bpe: 512}", "hf:owner/words")
         .replace("seq_len: 64", "seq_len: 64\n  max_epochs: 100")
         .replace("builtin:which_kind", "{task: piqa, shots: 2}")
@@ -84,6 +96,7 @@ def test_prefetched_once_no_network_is_needed(asked: list[str], tmp_path: Path) 
     written = study(tmp_path)
     fetched = ablate(tmp_path, "prefetch", written)
     assert f"data set hf: owner/pages at {COMMIT[:12]}: 2 files" in fetched
+    assert f"data set hf: owner/lines at {COMMIT[:12]}: 2 files" in fetched, "a slice"
     assert fetched.count(f"data set hf: baber/piqa at {COMMIT[:12]}: 1 files") == 2, "the items, and the split of the examples"
     assert "everything is here" in fetched
     assert not any("test-0" in request and "GET" in request for request in asked), "only the split that is asked for"
@@ -96,7 +109,9 @@ def test_prefetched_once_no_network_is_needed(asked: list[str], tmp_path: Path) 
 
 
 def script(code: str, **env: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, text=True, capture_output=True, check=True).stdout
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 READ = """
@@ -114,6 +129,34 @@ def test_a_branch_means_the_commit_that_it_meant_first(asked: list[str]) -> None
     assert first.split()[1] == "180"
     assert script(READ.replace("REVISIONS", f"['main', {COMMIT!r}]"), **OFFLINE) == 2 * first
     assert sum("revision/main" in request for request in asked) == 1
+
+
+SLICED = """
+import datasets
+from ablate.data import hub, sources
+from ablate.data.hygiene import Tally
+from ablate.study.spec import Source
+def lines(split):
+    return Source(hf="owner/lines", split=split)
+print(len(list(sources.read(Source(hf="owner/pages", split="train[:150]", where="score > 1"), Tally()))))
+plain = [f"LINES/lines-{n}.jsonl" for n in range(3)]
+for split in ("train[:3]", "train[5:15]", "train[12:20]"):
+    print(list(sources.read(lines(split), Tally())) == list(datasets.load_dataset("json", data_files=plain, split=split)["text"]))
+print([hub.is_here(lines(split)) for split in ("train[:15]", "train[18:20]", "train[:21]", "train[18:]", "train")])
+print([sources.shares_text(lines("train[:10]"), lines(other)) for other in ("train[10:20]", "train[9:20]", "train")])
+print(len({sources.digest(lines(split)) for split in ("train[:10]", "train[0:1_0]", "train[:11]", "train")}))
+"""
+
+
+def test_of_a_slice_the_files_that_hold_it_are_fetched_and_no_more(asked: list[str], root: Path) -> None:
+    told = script(SLICED.replace("LINES", str(root / "datasets" / "owner" / "lines"))).splitlines()
+    assert told[0] == "90", "where: is asked of the rows of the slice"
+    assert told[1:4] == ["True"] * 3, "the rows that datasets gives"
+    assert told[4] == "[True, True, False, False, False]"
+    assert told[5] == "[False, True, True]"
+    assert told[6] == "3"
+    got = {request.rpartition("/")[2] for request in asked if request.startswith("GET") and "/resolve/" in request}
+    assert got - {"README.md"} == {"train-0.parquet", "lines-0.jsonl", "lines-1.jsonl"}
 
 
 REFUSED = """
@@ -135,11 +178,14 @@ except DataError as e:
 
 def test_what_the_hub_does_not_have(asked: list[str]) -> None:
     wrong = [{"hf": "owner/nothing"}, {"hf": "owner/pages", "split": "dev"}, {"hf": "owner/pages", "config": "german"}]
+    wrong += [{"hf": "owner/lines", "split": split} for split in ("train[:31]", "train[30:]")]
     lines = script(REFUSED.replace("OPTIONS", repr(wrong))).splitlines()
     sentences = [
         "DataError the data set hf:owner/nothing is not on the hub, or not for you",
         "DataError hf: owner/pages has no split 'dev'; it has: train, test",
         "DataError hf: owner/pages: ",
+        "DataError hf: owner/lines: the split train has 30 rows, fewer than train[:31] asks for",
+        "DataError hf: owner/lines: the split train has 30 rows, fewer than train[30:] asks for",
         "DataError the tokenizer hf:owner/nothing is not on the hub, or not for you",
     ]
     assert len(lines) == len(sentences)

@@ -108,6 +108,8 @@ def test_every_kind_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.Monk
     assert tally.dropped == {"filtered": len(ROWS) - len(kept)}
     every = list(sources.read(source_of(tmp_path / name, KINDS[name](ROWS)), tally))
     assert every == [row["text"] for row in ROWS]
+    assert readers.count(tmp_path / name) == len(ROWS)
+    assert [row["text"] for _, row in readers.Part(tmp_path / name, 5, 301).rows(["text"])] == every[5:301]
 
 
 def test_nested_folders_and_mixed_kinds(tmp_path: Path) -> None:

@@ -119,6 +119,12 @@ MISTYPED = [
     ("builtin:textbook", "builtin:textbok", ":9: data.synthetic: 'textbok' is not known; nearest: textbook; valid: textbook, web, neutral"),
     ("builtin:textbook", "textbook", ":9: data.synthetic: 'textbook' is not a source; write builtin:textbook"),
     ("builtin:textbook", "{builtin: web, files: x}", ":9: data.synthetic: a source needs exactly one of"),
+    (
+        "builtin:textbook",
+        '{hf: a/b, split: "train[:10%]"}',
+        ":9: data.synthetic.split: 'train[:10%]' is not a split; write its name, or rows of it counted from the first, such as",
+    ),
+    ("builtin:textbook", '{hf: a/b, split: "train[9:3]"}', ":9: data.synthetic.split: 'train[9:3]' holds no row"),
     ("builtin:textbook", "[3]", ":9: data.synthetic: expected a mapping (key: value), found [3]"),
     ("lr: 1e-3", "lr: fast", ":12: train.lr: expected auto or a number, found 'fast'"),
     ("lr: 1e-3", "lr: true", ":12: train.lr: expected auto or a number, found true"),
