@@ -85,7 +85,7 @@ def work(folder: Path, leave: Leave | None = None, world: World | None = None) -
             desks[key] = Desk(job, runs[0]["data"], chosen, leave or Leave())
         return desks[key]
 
-    backend = backend_of(job.optimizer_backend, chosen)
+    backend = backend_of("torch" if world else job.optimizer_backend, chosen)  # shards have torch's
     choose = partial(choose_pack, device=chosen, compile=job.compile, backend=backend)
     one = stack_of(chosen, job.compile, backend, launch["activation_checkpointing"], world)
     for pack, families in packs_of(job.families, "none" if world else launch["pack"], chosen.type, job.workspace, choose):

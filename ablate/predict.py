@@ -203,14 +203,14 @@ def machine_for(study: spec.Study, space: Workspace) -> Machine:
 
 def slots_of(study: spec.Study) -> int:
     """Jobs at once: as asked; else one on every `devices` GPUs, or cores (small models gain nothing from a second thread)."""
-    if study.launch.launcher == "inline":
-        return 1
-    if study.launch.slots != "auto":
-        return study.launch.slots
     devices, cuda = study.launch.devices, device.pick(study.launch.device).type == "cuda"
     here = torch.cuda.device_count() if cuda else cores()
     if cuda and devices > here:
         raise StudyError(f"launch.devices: each job is to have {devices}, and there are {here} GPUs here; write a smaller number")
+    if study.launch.launcher == "inline":
+        return 1
+    if study.launch.slots != "auto":
+        return study.launch.slots
     return max(1, here // devices)
 
 
@@ -227,7 +227,11 @@ def gpus_of(chosen: torch.device) -> int:
 
 
 def compiles(study: spec.Study) -> bool:
-    """Whether jobs compile here."""
+    """Whether jobs compile here. StudyError where they are to and cannot."""
+    if study.launch.compile is True and not device.can_compile():
+        raise StudyError(
+            "launch.compile: true needs a C++ compiler (g++ or clang++, or what CXX names), and there is none here; write auto or false"
+        )
     return device.can_compile() if study.launch.compile == "auto" else study.launch.compile
 
 

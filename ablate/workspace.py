@@ -5,7 +5,7 @@ plots/                     figures, and the table behind each
 runs/
     <digest>/              one run: run.json, metrics.jsonl, scores/, answers/, judged/ (replies of a judge), outcome.json, model/
     families/<digest>/     one trunk: its checkpoints and metrics.jsonl, the lock of its worker
-    jobs/<id>/             one process: job.json, log.txt, lock
+    jobs/<id>/             one process: job.json, log.txt, lock, slot
     data/<digest>/         token shards of a source, manifest.json last
     tokenizers/<digest>/   a Hugging Face tokenizer folder
     compiled/              kernels of torch.compile, shared by all jobs

@@ -6,7 +6,8 @@
 
 Each section is a process of its own with a limit of seconds: one that fails or hangs costs its own rows and says why. MFU is
 (6 N + 12 layers · width · sequence) FLOPs a token, N all parameters (the output head is tied, so each is in a product),
-over the device's dense bf16 peak; the share with N without embeddings stands beside it.
+over the dense bf16 peak that the device's maker states (none where that is not known); the share with N without embeddings
+stands beside it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +28,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 GOALS = {"17M": ("tokens_per_s", 1.0e6), "50M": ("tokens_per_s", 1.7e6), "1.3B": ("mfu", 0.55)}
-PEAK = 989.4e12
 ADAMW = {"name": "adamw", "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1}
 
 Row = tuple[str, ...]
@@ -123,56 +125,62 @@ def packed_step(where: Where, size: Size, pack: int) -> Callable[[Any], Any]:
 
 
 def seconds_a_step(where: Where, step: Callable[[], Any], warm: int = 3) -> float:
-    """Median over rounds of steps that are waited for once a round."""
+    """Median over rounds of five steps that are waited for at the end; of one where that takes long enough by itself."""
     for _ in range(warm):
         step()
     where.wait()
+    begun = time.perf_counter()
+    step()
+    where.wait()
     began, rounds = time.perf_counter(), []
+    count = 5 if began - begun < 0.2 else 1
     while len(rounds) < 3 or time.perf_counter() - began < where.seconds:
         start = time.perf_counter()
-        for _ in range(5):
+        for _ in range(count):
             step()
         where.wait()
-        rounds.append((time.perf_counter() - start) / 5)
+        rounds.append((time.perf_counter() - start) / count)
     return statistics.median(rounds)
 
 
 def train(where: Where, name: str) -> Iterator[Row]:
-    """bf16 training of one size, through the engine that jobs use."""
+    """bf16 training of one size, through the engine that jobs use. The best so far is told after each way, in case time runs out."""
     import torch
 
     from ablate.model import ladder
+    from ablate.train.device import describe
 
     size = where.size(SIZES[name])
     tokens, made = size.sequences * size.seq_len, recipe(size)
-    counts = ladder.count(made["model"])
+    counts, peak = ladder.count(made["model"]), describe(torch.device(where.device))["peak_flops"]
     attention = 12 * made["model"]["num_hidden_layers"] * made["model"]["hidden_size"] * size.seq_len
     best = {"tokens_per_s": 0.0, "mfu": 0.0}
+    began = time.perf_counter()
+    trained, tokens_of = engine(where, made), batch(size)
     for passed in (None, *size.passes):
-        began = time.perf_counter()
-        trained = engine(where, made)
         if passed is not None:
-            trained.micro_batch = passed
-        trained.prepare()
-        setup, tokens_of = time.perf_counter() - began, batch(size)
-        took = seconds_a_step(where, lambda trained=trained, tokens_of=tokens_of: trained.step(tokens_of, 1.0), warm=2)
-        rate = tokens / took
-        mfu, bare = (rate * (6 * n + attention) / PEAK for n in (counts.total, counts.non_embedding))
-        memory = torch.cuda.max_memory_allocated() / 1e9 if where.gpu else 0.0
-        yield (
-            f"train {name}, {trained.micro_batch} of {size.sequences} x {size.seq_len} a pass",
-            f"{rate:,.0f} tokens/s, {took * 1e3:.1f} ms a step, MFU {mfu:.1%} (without embeddings {bare:.1%}), {memory:.1f} GB, "
-            f"set up in {setup:.0f} s",
-        )
-        best = {"tokens_per_s": max(best["tokens_per_s"], rate), "mfu": max(best["mfu"], mfu)}
-        del trained
+            trained.micro_batch, began = passed, time.perf_counter()
         if where.gpu:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-    if name in GOALS:
-        measure, goal = GOALS[name]
-        yield "ratio", f"train_gpu_{name}_{measure}_to_goal", f"{best[measure] / goal:.3f}"
-    yield "ratio", f"train_gpu_{name}_mfu", f"{best['mfu']:.3f}"
+        trained.step(tokens_of, 1.0)  # compiles
+        where.wait()
+        setup = time.perf_counter() - began
+        took = seconds_a_step(where, lambda: trained.step(tokens_of, 1.0), warm=1)
+        rate = tokens / took
+        mfu, bare = (rate * (6 * n + attention) / peak if peak else 0.0 for n in (counts.total, counts.non_embedding))
+        share = f"MFU {mfu:.1%} (without embeddings {bare:.1%})" if peak else "MFU not known"
+        memory = torch.cuda.max_memory_allocated() / 1e9 if where.gpu else 0.0
+        yield (
+            f"train {name}, {trained.micro_batch} of {size.sequences} x {size.seq_len} a pass",
+            f"{rate:,.0f} tokens/s, {took * 1e3:.1f} ms a step, {share}, {memory:.1f} GB, set up in {setup:.0f} s",
+        )
+        best = {"tokens_per_s": max(best["tokens_per_s"], rate), "mfu": max(best["mfu"], mfu)}
+        measure, goal = GOALS.get(name, ("mfu", 0.0))
+        if goal and best[measure]:
+            yield "ratio", f"train_gpu_{name}_{measure}_to_goal", f"{best[measure] / goal:.3f}"
+        if peak:
+            yield "ratio", f"train_gpu_{name}_mfu", f"{best['mfu']:.3f}"
 
 
 def equivalence(where: Where) -> Iterator[Row]:
@@ -207,9 +215,6 @@ def equivalence(where: Where) -> Iterator[Row]:
     same = all(torch.equal(value.cpu(), saved[key]) for key, value in made.tensors().items())
     off = float(made.step(batch(size, 99), 1.0)[0]) - after
     yield "checkpoint restored", f"{'ok' if same else 'FAILED'}: state bit for bit; the next loss is off by {off:.1e}"
-    step = packed_step(where, size, 2)
-    packed = [float(step(batch(size, seed))[0][0]) for seed in range(steps)]
-    yield against("bfloat16, one of two packed against alone", packed, alone, 1e-2)
     from ablate.train import apex
 
     obstacle = apex.obstacle(torch.device(where.device))
@@ -217,6 +222,9 @@ def equivalence(where: Where) -> Iterator[Row]:
         yield "Apex against torch", f"not run: {obstacle}"
     else:
         yield against("Apex against torch, float32 eager", losses("float32", False, "apex")[1], plain, 1e-5)
+    step = packed_step(where, size, 2)
+    packed = [float(step(batch(size, seed))[0][0]) for seed in range(steps)]
+    yield against("bfloat16, one of two packed against alone", packed, alone, 1e-2)
 
 
 def loss(where: Where) -> Iterator[Row]:
@@ -338,7 +346,7 @@ def decode(where: Where) -> Iterator[Row]:
             where.wait()
             return time.perf_counter() - began
 
-        for length in (few, many):
+        for length in (many, few):  # the longer first: a static cache keeps its size, and is compiled for it once
             generate(length)
         took[cache] = statistics.median((generate(many) - generate(few)) / (many - few) for _ in range(3))
         yield f"decode 1.3B, {cache} cache", f"{took[cache] * 1e3:.2f} ms a token"
@@ -380,17 +388,17 @@ def packing(where: Where) -> Iterator[Row]:
 
 SECTIONS: dict[str, tuple[float, Callable[[Where], Iterator[Row]]]] = {
     "equivalence": (110, equivalence),
-    "train_1.3B": (110, lambda where: train(where, "1.3B")),
-    "train_17M": (45, lambda where: train(where, "17M")),
-    "train_50M": (45, lambda where: train(where, "50M")),
-    "packing": (75, packing),
+    "train_1.3B": (150, lambda where: train(where, "1.3B")),
+    "train_17M": (50, lambda where: train(where, "17M")),
+    "train_50M": (50, lambda where: train(where, "50M")),
+    "packing": (90, packing),
     "optimizer": (30, optimizer),
     "loss": (30, loss),
     "attention": (20, attention),
-    "decode": (65, decode),
-    "train_350M": (60, lambda where: train(where, "350M")),
+    "decode": (70, decode),
+    "train_350M": (90, lambda where: train(where, "350M")),
 }
-"""Name → (most seconds, what it yields), the most wanted first; the last one has what the others leave of `--seconds`."""
+"""Name → (most seconds, what it yields), the most wanted first; the last ones have what the others leave of `--seconds`."""
 
 
 def run_section(name: str, where: Where) -> None:
@@ -398,21 +406,29 @@ def run_section(name: str, where: Where) -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1)
-    for row in SECTIONS[name][1](where):
-        print("ROW", json.dumps(row), flush=True)
+    try:
+        for row in SECTIONS[name][1](where):
+            print("ROW", json.dumps(row), flush=True)
+    except Exception as e:  # with its reason as the last line, which a compiler's advice would be
+        traceback.print_exc()
+        sys.exit(f"{type(e).__name__}: {(str(e).strip() or 'no reason given').splitlines()[0]}")
 
 
 def rows_of(name: str, where: Where, limit: float) -> list[Row]:
     """The section's rows, and one more that says why it ended early, if it did."""
     arguments = [sys.executable, "-m", "benchmarks.gpu", "--section", name, "--device", where.device] + (["--tiny"] if where.tiny else [])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    process = subprocess.Popen(arguments, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
     try:
         out, err = process.communicate(timeout=limit)
         failed = f"failed: {(err.strip().splitlines() or ['no reason given'])[-1]}" if process.returncode else None
-    except subprocess.TimeoutExpired:
-        process.kill()
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as e:
+        os.killpg(process.pid, signal.SIGKILL)  # its compilers too, which hold the pipes open
         out, err = process.communicate()
+        if isinstance(e, KeyboardInterrupt):
+            raise
         failed = f"ended after its {limit:.0f} s"
     if failed and "--verbose" in sys.argv:
         print(err, file=sys.stderr)
@@ -433,18 +449,19 @@ def main() -> int:
     if asked.section:
         run_section(asked.section, where)
         return 0
-    began, ratios, failed = time.perf_counter(), [], 0
+    began, failed = time.perf_counter(), 0
+    ratios: dict[str, str] = {}  # what a section tells twice it has found better the second time
     for name in asked.only:
         left = asked.seconds - (time.perf_counter() - began)
         rows = rows_of(name, where, min(left, SECTIONS[name][0])) if left > 20 else [(name, "no time left for it")]
         for row in rows:
             if row[0] == "ratio":
-                ratios.append(" ratio ".join(row[1:]))
+                ratios[row[1]] = row[2]
             else:
                 print(f"{row[0]:<58} {row[1]}", flush=True)
                 failed += row[1].startswith(("failed", "FAILED", "ended after"))
     print(f"\n{time.perf_counter() - began:.0f} s in all; {failed} failed\n")
-    print("\n".join(ratios))
+    print("\n".join(f"{name} ratio {value}" for name, value in ratios.items()))
     return 1 if failed else 0
 
 

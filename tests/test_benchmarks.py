@@ -30,8 +30,8 @@ def test_every_section_runs_on_tiny_sizes() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU, and what is tested is a machine without")
 def test_a_section_that_fails_costs_only_its_own_rows() -> None:
-    done = _gpu("--tiny", "--only", "optimizer", "train_17M")
+    done = _gpu("--tiny", "--only", "equivalence", "packing")
     assert done.returncode == 1
     assert "2 failed" in done.stdout
-    for name in ("optimizer", "train_17M"):
+    for name in ("equivalence", "packing"):
         assert any(line.startswith(name) and "failed: " in line for line in done.stdout.splitlines())

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.drive import _signals_as_interrupt
 from ablate.store.store import Store
 from ablate.verbs import ingest
 from ablate.workspace import Workspace
@@ -209,6 +210,15 @@ def test_a_new_driver_adopts_the_jobs_of_a_killed_one(undisturbed: Path, tmp_pat
     ]
     assert len(carried) == len(set(carried)) == 4, "nothing was started a second time"
     assert numbers(folder) == numbers(undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_signals_to_the_driver_are_ctrl_c(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), _signals_as_interrupt():
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    assert signal.getsignal(number) == before
 
 
 def test_a_second_driver_is_refused(undisturbed: Path, tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from ablate import baselines, plan, prepare, resolve
 from ablate.errors import StudyError, UsageError
 from ablate.model import ladder
 from ablate.model.memory import RESERVED, memory
 from ablate.plan_text import as_text
-from ablate.predict import START_SECONDS, Elsewhere, Here, parts
+from ablate.predict import START_SECONDS, Elsewhere, Here, parts, slots_of
 from ablate.reading import Scoring
 from ablate.report import generation
 from ablate.study import spec
@@ -193,6 +194,22 @@ def test_devices_share_what_a_run_holds(tmp_path: Path) -> None:
         StudyError, match=r"7B needs .* of memory on each of 2 devices \(.*, and there is 24.0 GB on L4: .*raise launch.devices"
     ):
         plan.price(load(tmp_path / "tiny.yaml", None, [*SEVEN, "launch.devices=2", "launch.gpu=L4"]), Workspace(tmp_path))
+
+
+def test_more_devices_than_gpus_are_refused_whatever_the_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("is_available", True), ("current_device", 0), ("device_count", 4)):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    for slots in ("auto", "1"):
+        study = load(write(tmp_path), None, ["launch.devices=8", f"launch.slots={slots}"])
+        with pytest.raises(StudyError, match="each job is to have 8, and there are 4 GPUs here"):
+            slots_of(study)
+
+
+def test_compiling_without_a_compiler_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(StudyError, match=r"launch.compile: true needs a C\+\+ compiler"):
+        plan.price(load(write(tmp_path), None, ["launch.compile=true"]), Workspace(tmp_path))
 
 
 def test_several_devices_share_the_training_and_neither_start_up_nor_scoring(tmp_path: Path) -> None:

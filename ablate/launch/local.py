@@ -11,6 +11,9 @@ from pathlib import Path
 
 from ablate.launch.base import LAST_WORDS, Handle, ask_to_leave, lives, sign, take
 
+_SLOT = "slot"
+"""In a job's folder: which of the launcher's slots it has, and so which GPUs."""
+
 
 def environment(threads: int, compiled: Path, slot: int, gpus: int, devices: int = 1) -> dict[str, str]:
     """That of a worker: its threads, where kernels are kept, and of `gpus` those that its slot has, `devices` of them. Who measures
@@ -57,13 +60,12 @@ class LocalLauncher:
         self.compiled = compiled
         self.gpus = gpus
         self.devices = devices
-        self._jobs: list[tuple[int, LocalJob]] = []
 
     def start(self, folder: Path) -> Handle:
-        taken = {slot for slot, job in self._jobs if job.alive()}
-        slot = min(set(range(self.slots)) - taken)
+        slot = min(set(range(self.slots)) - _taken(folder.parent), default=0)
         # The worker inherits the job's lock: there is no moment in which it lives and a new driver could think that it does not.
         lock = take(folder / "lock", f"the job {folder.name}")
+        (folder / _SLOT).write_text(str(slot), encoding="utf-8")
         with (folder / "log.txt").open("ab") as log:
             process = subprocess.Popen(
                 self._command(folder, lock),
@@ -76,12 +78,15 @@ class LocalLauncher:
             )
         sign(lock, process.pid)
         os.close(lock)
-        job = LocalJob(folder, process)
-        self._jobs = [(s, j) for s, j in self._jobs if j.alive()] + [(slot, job)]
-        return job
+        return LocalJob(folder, process)
 
     def _command(self, folder: Path, lock: int) -> list[str]:
         if self.devices == 1:
             return [sys.executable, "-m", "ablate.job", str(folder), str(lock)]
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
         return [*torchrun, "--nproc-per-node", str(self.devices), "-m", "ablate.job", str(folder)]
+
+
+def _taken(jobs: Path) -> set[int]:
+    """Slots of the jobs that live, whichever driver started them: a GPU goes to one job at a time."""
+    return {int(path.read_text(encoding="utf-8")) for path in jobs.glob(f"*/{_SLOT}") if lives(path.parent)}

@@ -43,7 +43,7 @@ def precision(params: int, device: torch.device) -> Precision:
 
 
 def can_compile() -> bool:
-    """Whether torch.compile can build kernels here: on a CPU it needs a C++ compiler, on CUDA triton brings its own."""
+    """Whether torch.compile can build kernels here: it needs a C++ compiler, and on CUDA triton the C compiler that comes with one."""
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
 
 

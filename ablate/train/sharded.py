@@ -10,7 +10,6 @@ passed over. `state.json`, written last, holds the progress and the checksum of 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -169,7 +168,7 @@ def _state(path: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] | None = read_json(path / _STATE)
         return state
-    except json.JSONDecodeError:
+    except ValueError:  # no JSON, or not even text
         return None
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import BusyError
-from ablate.launch.base import Adopted, Launcher, held, hold
+from ablate.launch.base import Adopted, Handle, Launcher, held, hold
 from ablate.launch.inline import InlineLauncher
-from ablate.launch.local import LocalLauncher, environment
+from ablate.launch.local import LocalJob, LocalLauncher, environment
 from ablate.workspace import write_json
 
 
@@ -26,10 +26,10 @@ def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Launcher:
     return LocalLauncher(2, 1, tmp_path / "compiled", devices=2 if request.param == "torchrun" else 1)
 
 
-def job(folder: Path) -> Path:
+def job(folder: Path, name: str = "a job, with 'quotes'") -> Path:
     """A job with nothing to do."""
     study = {"evaluate": {}, "launch": {"share": "trunk", "pack": "auto", "activation_checkpointing": "auto"}, "keep_models": "all"}
-    path = folder / "jobs" / "a job, with 'quotes'"
+    path = folder / "jobs" / name
     write_json(
         path / "job.json",
         {
@@ -83,6 +83,25 @@ def test_each_slot_sees_one_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_each_slot_sees_as_many_gpus_as_a_job_has_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,4,6")
     assert [environment(1, tmp_path, slot, gpus=4, devices=2)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["0,2", "4,6"]
+
+
+def test_a_living_job_keeps_its_slot_whichever_driver_started_it(tmp_path: Path) -> None:
+    """So a new driver starts nothing on the GPU of a job that it adopts."""
+    started = [LocalLauncher(2, 1, tmp_path / "compiled").start(job(tmp_path, name)) for name in ("a", "b")]
+    try:
+        assert [(handle.folder / "slot").read_text() for handle in started] == ["0", "1"]
+        _kill(started[0])
+        started.append(LocalLauncher(2, 1, tmp_path / "compiled").start(job(tmp_path, "c")))
+        assert (started[-1].folder / "slot").read_text() == "0"
+    finally:
+        for handle in started:
+            _kill(handle)
+
+
+def _kill(handle: Handle) -> None:
+    assert isinstance(handle, LocalJob)
+    handle.process.kill()
+    handle.process.wait()
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ def test_weights_that_cannot_be_read_fail_the_run_and_nobody_waits(seen: dict[st
     assert "nowhere" in said and loss == pytest.approx(seen["losses"][0][0], rel=LOSS_TOLERANCE)
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "lose", "state"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "lose", "state", "state of no text"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(together: tuple[Path, str], tmp_path: Path, damage: str) -> None:
     newest, previous, _ = sharded.paths(tmp_path, "branch")
     for path, step in ((previous, 3), (newest, 5)):
@@ -132,7 +132,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(together: tuple[Path, 
     elif damage == "lose":
         shard.unlink()
     else:
-        (newest / "state.json").write_text('{"progress"')
+        (newest / "state.json").write_bytes(b'{"progress"' if damage == "state" else b"\xff\xfe\x00")
     assert _engine().load(tmp_path, "branch") == {"step": 3}
 
 
