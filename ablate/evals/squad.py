@@ -1,4 +1,4 @@
-"""SQuAD (Rajpurkar et al. 2016, 2018): exact match and F1 of a short answer, by the rules of the official evaluation scripts."""
+"""SQuAD (Rajpurkar et al. 2016, 2018): exact match and F1 of a short answer, by the rules of version 2.0's official script."""
 
 from __future__ import annotations
 
@@ -22,13 +22,18 @@ def words(answer: str) -> list[str]:
 
 
 def exact_match(answer: str, references: Sequence[str]) -> bool:
-    """Whether the answer is one of the references; no references: whether it is empty."""
-    return any(words(answer) == words(reference) for reference in references or [""])
+    """Whether the answer is one of the references; where none of them has a word, whether it has none either."""
+    return words(answer) in _expected(references)
 
 
 def f1(answer: str, references: Sequence[str]) -> float:
     """The harmonic mean of precision and recall over words, of the reference for which it is largest."""
-    return max(_f1(words(answer), words(reference)) for reference in references or [""])
+    return max(_f1(words(answer), reference) for reference in _expected(references))
+
+
+def _expected(references: Sequence[str]) -> list[list[str]]:
+    """The references as words. One of articles and punctuation alone is none: otherwise an empty answer would be right beside it."""
+    return [found for reference in references if (found := words(reference))] or [[]]
 
 
 def _f1(answer: list[str], reference: list[str]) -> float:

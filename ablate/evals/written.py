@@ -8,7 +8,7 @@ from ablate.evals.generate import Decoding, Writer, check_room
 from ablate.evals.items import Benchmark
 from ablate.evals.result import Result
 
-ANSWERS = {"gsm8k": (gsm8k.DECODING, gsm8k.score), "squad": (squad.DECODING, squad.score)}
+ANSWERS = {"gsm8k": (gsm8k.DECODING, gsm8k.score), "squad_v2": (squad.DECODING, squad.score)}
 """Rule → how answers are written, and judged. Programs have code.RULES."""
 
 

@@ -126,7 +126,7 @@ def test_prompts_carry_what_their_scorer_needs(tmp_path: Path) -> None:
     }
     squad = made("squad", written(tmp_path, "dev.json", whole))
     assert prompt(squad).context == "Title: T\n\nBackground: C\n\nQuestion: Q?\n\nAnswer:"
-    assert (prompt(squad).reference, prompt(squad).details, squad.rule) == (" a", {"answers": ["a", "b"]}, "squad") and len(
+    assert (prompt(squad).reference, prompt(squad).details, squad.rule) == (" a", {"answers": ["a", "b"]}, "squad_v2") and len(
         squad.items
     ) == 2
     task = {

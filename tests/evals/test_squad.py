@@ -22,6 +22,8 @@ from ablate.evals.squad import exact_match, f1, words
         ("the", ["a"], True, 1.0),
         ("", [], True, 1.0),
         ("owl", [], False, 0.0),
+        ("", ["the", "owl"], False, 0.0),
+        ("an", ["...", "the"], True, 1.0),
         ("1,000", ["1000"], True, 1.0),
         ("Théa", ["thea"], False, 0.0),
         ("theatre", ["atre"], False, 0.0),
