@@ -168,15 +168,15 @@ def flops_axis(axis: Axes, values: list[float]) -> None:
     axis.set_xlim(low, high)
 
 
-def log_ticks(axis: Axes, low: float, high: float, otherwise: Sequence[float], text: Callable[[float], str]) -> None:
-    """A logarithmic x axis with three to five ticks between `low` and `high`, or, where no round number lies there, `otherwise`."""
+def log_ticks(axis: Axes, low: float, high: float, otherwise: Sequence[float], text: Callable[[float], str], most: int = 5) -> None:
+    """A logarithmic x axis with up to `most` ticks between `low` and `high`, or, where no round number lies there, `otherwise`."""
     exponents = range(int(f"{low:e}".split("e")[1]), int(f"{high:e}".split("e")[1]) + 1)
     for steps in ((1,), (1, 3), (1, 2, 5)):
         ticks = [m * 10.0**e for e in exponents for m in steps if low <= m * 10.0**e <= high]
         if len(ticks) >= 3:
             break
     axis.set_xscale("log")
-    ticks = ticks[:: -(-len(ticks) // 5)] if ticks else ticks
+    ticks = ticks[:: -(-len(ticks) // most)] if ticks else ticks
     axis.xaxis.set_major_locator(FixedLocator(ticks or otherwise))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: text(x)))

@@ -6,8 +6,9 @@ import polars as pl
 
 from ablate.store import reference
 
-PAPERS = {"phi-1.5": "arXiv:2309.05463 Tab.", "phi-1": "arXiv:2306.11644 Tab.1"}
-"""The two papers whose tables the article compares; each by its own protocol, so each with its own marker."""
+SOURCES = {"phi-1.5": "arXiv:2309.05463 Tab.", "phi-1": "arXiv:2306.11644 Tab.1", "article": "QbitAI article of 2023-09-25"}
+"""The two papers whose tables the article compares, and the article where it has figures of its own: each by its own protocol, so
+each with its own marker."""
 PANELS = {
     "winogrande": ("WinoGrande", "acc", 0.5),
     "arc_easy": ("ARC-Easy", "acc", 0.25),
@@ -18,6 +19,8 @@ PANELS = {
     "hellaswag": ("HellaSwag", "acc", 0.25),
     "openbookqa": ("OpenBookQA", "acc", 0.25),
     "mmlu": ("MMLU, 2-shot", "acc", 0.25),
+    "squad": ("SQuAD", "exact_match", None),
+    "agieval": ("AGIEval (protocol not stated)", "score", None),
     "humaneval": ("HumanEval", "pass@1", None),
     "mbpp": ("MBPP", "pass@1", None),
     "gsm8k": ("GSM8K (phi: by writing code)", "pass@1", None),
@@ -39,9 +42,9 @@ def found() -> pl.DataFrame:
 
 
 def comparison() -> pl.DataFrame:
-    """The rows of the two papers' tables on the article's benchmarks by one metric each, in the order of PANELS, with `paper`,
+    """The rows of SOURCES on the article's benchmarks by one metric each, in the order of PANELS, with `origin` (one of SOURCES),
     `flops` (6 × params × tokens, empty where one is not known), and whether the system is a `phi` and is `named`."""
-    papers = [pl.when(pl.col("source").str.starts_with(source)).then(pl.lit(paper)) for paper, source in PAPERS.items()]
+    origins = [pl.when(pl.col("source").str.starts_with(cited)).then(pl.lit(origin)) for origin, cited in SOURCES.items()]
     wanted = [(benchmark, metric, i) for i, (benchmark, (_, metric, _)) in enumerate(PANELS.items())]
     panels = pl.DataFrame(wanted, schema=["benchmark", "metric", "panel"], orient="row")
     name = pl.col("system")
@@ -49,12 +52,12 @@ def comparison() -> pl.DataFrame:
         found()
         .join(panels, on=["benchmark", "metric"])
         .with_columns(
-            pl.coalesce(papers).alias("paper"),
+            pl.coalesce(origins).alias("origin"),
             (6.0 * pl.col("params") * pl.col("tokens")).alias("flops"),
             name.str.starts_with("phi").alias("phi"),
             pl.any_horizontal(name.str.starts_with(start) for start in NAMED).alias("named"),
         )
-        .drop_nulls("paper")
+        .drop_nulls("origin")
         .sort("panel", "params", "system", nulls_last=True)
         .drop("panel")
     )
