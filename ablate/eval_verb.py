@@ -120,7 +120,8 @@ def _latency(cost: Mapping[str, Any] | None) -> list[str]:
     if cost is None:
         return []
     return [
-        f"writing: {cost['ms_per_token']:.1f} ms a token, {cost['ms_to_first_token']:.0f} ms from a prompt to its first, "
+        f"writing: {cost['ms_per_token']:.1f} ms a token, {cost['ms_to_first_token']:.0f} ms from a prompt to its first and "
+        f"{cost['ms_per_token_after_prompt']:.1f} ms to each after it, "
         f"{cost['generate_tokens_per_s']:.0f} tokens/s at batch {cost['generate_batch']}, "
         f"{format_bytes(cost['inference_memory_bytes'])}, {cost['inference_precision']}, on {cost['inference_device']}"
     ]

@@ -87,7 +87,9 @@ def test_what_was_predicted_stands_beside_what_was(undisturbed: Path) -> None:
 
 
 def test_what_generating_costs_is_measured_once_a_shape(undisturbed: Path) -> None:
-    _, rows = Store.read_only(undisturbed / "results.db").query("select ms_per_token, inference_memory_bytes, generate_batch from results")
+    _, rows = Store.read_only(undisturbed / "results.db").query(
+        "select ms_per_token, ms_per_token_after_prompt, inference_memory_bytes, generate_batch from results"
+    )
     assert len(rows) == 4 and all(value > 0 for row in rows for value in row)
     assert len(list(undisturbed.glob("runs/latency/*.json"))) == 1
 

@@ -24,7 +24,7 @@ from ablate.workspace import read_json, write_json
 if TYPE_CHECKING:  # who only reads results need not wait for the modelling code
     from transformers import PreTrainedModel
 
-LATENCY_VERSION = 1
+LATENCY_VERSION = 2
 """Raise it when something else is measured; a measurement is found by it."""
 PROMPT_TOKENS = 512
 BATCH = 16
@@ -63,8 +63,9 @@ def measure(model: PreTrainedModel, device: torch.device) -> dict[str, Any]:
     The memory is that of the parameters and buffers and the most that was held beside them: on a GPU by torch; on a CPU it is the
     growth of the process, which is rough: memory that was free before is used again unseen, and what libraries take once is in it.
     """
-    limit = window(model.config) or PROMPT_TOKENS
-    prompt = _tokens(model, 1, min(PROMPT_TOKENS, limit))
+    limit = window(model.config) or PROMPT_TOKENS + PASSES
+    passes = min(PASSES, limit // 2)
+    prompt = _tokens(model, 1, min(PROMPT_TOKENS, limit - passes))
 
     def read_prompt() -> Iterator[Tensor]:
         reading = write(model, prompt)
@@ -74,15 +75,16 @@ def measure(model: PreTrainedModel, device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     before = devices.held_memory(device)
-    passes = min(PASSES, limit)
     alone, held_alone = _timed(write(model, _tokens(model, 1, 1)).__next__, passes, device)
     together, held_together = _timed(write(model, _tokens(model, BATCH, 1)).__next__, passes, device)
     to_first, held_reading = _timed(read_prompt, PROMPT_PASSES, device)
+    after, held_after = _timed(read_prompt().__next__, passes, device)
     tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}.values()
-    grown = max(held_alone, held_together, held_reading) - before
+    grown = max(held_alone, held_together, held_reading, held_after) - before
     return {
         "ms_per_token": 1000 * alone,
         "ms_to_first_token": 1000 * to_first,
+        "ms_per_token_after_prompt": 1000 * after,
         "generate_tokens_per_s": BATCH / together,
         "generate_batch": BATCH,
         "inference_memory_bytes": sum(t.numel() * t.element_size() for t in tensors) + max(0, grown),

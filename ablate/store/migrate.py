@@ -78,6 +78,12 @@ def m004_benchmarks_and_baselines(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE study_specs DROP COLUMN benchmarks")
 
 
+@migration
+def m005_latency_after_a_prompt_and_precision(connection: Connection) -> None:
+    after = {"ms_per_token_after_prompt": "FLOAT"}
+    _add_columns(connection, {"runs": after, "baselines": {**after, "precision": "VARCHAR(16)"}})
+
+
 def _add_columns(connection: Connection, columns: Mapping[str, Mapping[str, str]]) -> None:
     """Table → column → type. Those that are there are passed over: a table that an earlier step made is as tables.py has it today."""
     for table, added in columns.items():

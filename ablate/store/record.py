@@ -21,8 +21,8 @@ MEAN_METRICS = ("acc", "exact_match", "pass@1")
 """Metrics that are a share of items answered right, so that 0 is guessing and 1 is perfect once chance is taken off."""
 CURVE_POINTS = 200
 LATENCY = (
-    "ms_per_token", "ms_to_first_token", "generate_tokens_per_s", "generate_batch", "inference_memory_bytes", "inference_precision",
-    "inference_device",
+    "ms_per_token", "ms_to_first_token", "ms_per_token_after_prompt", "generate_tokens_per_s", "generate_batch", "inference_memory_bytes",
+    "inference_precision", "inference_device",
 )  # fmt: skip
 
 Row = dict[str, Any]
@@ -114,7 +114,7 @@ def outcome_row(outcome: Mapping[str, Any]) -> Row:
 def baseline_row(outcome: Mapping[str, Any]) -> Row:
     """A row of `baselines` from the outcome in its folder."""
     attempt = attempt_row(outcome.get("attempt") or {})
-    same = ("revision", "folder", "params_total", "params_non_embedding", "error")
+    same = ("revision", "folder", "params_total", "params_non_embedding", "precision", "error")
     return {
         "baseline": outcome["baseline"],
         "name": outcome["name"],

@@ -24,12 +24,13 @@ def _latency() -> list[Column[Any]]:
     """What generating with a shape costs; ablate/evals/latency.py says how it is measured."""
     return [
         Column("ms_per_token", Float, comment="milliseconds from one token to the next, batch 1 without a prompt, with a key-value cache"),
-        Column("ms_to_first_token", Float, comment="milliseconds from a prompt of 512 tokens, or all it can read, to the next token"),
+        Column("ms_to_first_token", Float, comment="milliseconds from a prompt, 512 tokens or what leaves room for 34, to a token"),
         Column("generate_tokens_per_s", Float, comment="tokens a second of generate_batch texts written side by side"),
         Column("generate_batch", Integer, comment="texts written side by side for generate_tokens_per_s"),
         Column("inference_memory_bytes", BigInteger, comment="bytes of the weights and the most that generating took beside them"),
         Column("inference_precision", String(16), comment="number format of the weights while that was measured"),
         Column("inference_device", String(120), comment="model of the device that it was measured on"),
+        Column("ms_per_token_after_prompt", Float, comment="as ms_per_token, after the prompt of ms_to_first_token"),
     ]
 
 
@@ -246,6 +247,7 @@ baselines = Table(
     Column("device_type", String(16), comment="cuda or cpu; NULL where not recorded"),
     Column("ended", String(32), comment="when it was scored"),
     *_latency(),
+    Column("precision", String(16), comment="number format of its weights while it was scored; NULL where not recorded"),
 )
 
 baseline_scores = Table(

@@ -10,8 +10,9 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, MambaConfig, MambaForCausalLM, PreTrainedModel
 
-from ablate.evals.latency import BATCH, latency, measure, write
+from ablate.evals.latency import BATCH, PASSES, latency, measure, write
 from ablate.model.build import build as build_shape
+from ablate.model.presets import window_key
 from ablate.workspace import read_json, write_json
 from tests.evals.small_model import build
 from tests.model.shapes import EVERY
@@ -65,10 +66,25 @@ def test_memory_is_that_of_the_weights_at_least() -> None:
     assert measure(model, CPU)["inference_memory_bytes"] >= 4 * sum(p.numel() for p in model.parameters())
 
 
-def test_a_model_that_reads_next_to_nothing_is_measured() -> None:
-    model = build("eager")
-    model.config.max_position_embeddings = 2
-    assert measure(model, CPU)["ms_per_token"] > 0
+@pytest.mark.parametrize("sees", [2, 40, 64])
+def test_no_more_is_read_and_written_than_a_model_sees(sees: int) -> None:
+    """GPT-2 has a vector for every place that it sees, and none beyond: to ask for one is an error."""
+    model = of_shape({**EVERY["gpt2"], window_key(EVERY["gpt2"]): sees})
+    found = measure(model, CPU)
+    assert min(found["ms_per_token"], found["ms_to_first_token"], found["ms_per_token_after_prompt"]) > 0
+
+
+def test_after_a_prompt_each_token_looks_back_on_it() -> None:
+    """What is timed after a prompt: one token a pass, the prompt in the cache, as often as there is room."""
+    model, passes = build("eager", context=200), []
+    handle = model.base_model.register_forward_hook(
+        lambda _, __, asked, out: passes.append((asked["input_ids"].shape, out.past_key_values.get_seq_length())), with_kwargs=True
+    )
+    measure(model, CPU)
+    handle.remove()
+    prompts = [i for i, (shape, _) in enumerate(passes) if shape[1] > 1]
+    assert {passes[i] for i in prompts} == {((1, 200 - PASSES), 200 - PASSES)}
+    assert passes[prompts[-1] + 1 :] == [((1, 1), 200 - PASSES + i) for i in range(1, PASSES + 1)]
 
 
 def test_a_model_without_a_cache_has_no_figures(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def baseline(folder: Path, scores: list[dict[str, Any]], digest: str = "f" * 16,
     """What scoring a baseline leaves in `folder`."""
     done = {
         "baseline": digest, "name": "org/small", "revision": "abc", "folder": None, "params_total": 5000, "params_non_embedding": 1010,
-        "latency": LATENCY, "scores": scores, "status": "done", "error": None,
+        "precision": "float32", "latency": LATENCY, "scores": scores, "status": "done", "error": None,
         "attempt": {"device": "a CPU", "device_type": "cpu", "ended": 60.0}, **other,
     }  # fmt: skip
     answers(done, folder)
@@ -34,11 +34,11 @@ def test_a_baseline_is_scored_like_a_run(tmp_path: Path) -> None:
         before = dump(tmp_path)
         store.record_baseline(done, tmp_path)
         assert dump(tmp_path) == before
-    columns = "name, params_total, device, benchmark, score, at_chance, ms_per_token, inference_device"
+    columns = "name, params_total, device, precision, benchmark, score, at_chance, ms_per_token, ms_per_token_after_prompt"
     sql = f"select {columns} from baseline_results order by score"
     assert [tuple(row.values()) for row in rows(tmp_path, sql)] == [
-        ("org/small", 5000, "a CPU", "kinds", 0.3, 1, 1.25, "a CPU"),
-        ("org/small", 5000, "a CPU", "sums", 0.5, 0, 1.25, "a CPU"),
+        ("org/small", 5000, "a CPU", "float32", "kinds", 0.3, 1, 1.25, 1.5),
+        ("org/small", 5000, "a CPU", "float32", "sums", 0.5, 0, 1.25, 1.5),
     ]
     assert rows(tmp_path, "select count(*) as n from baseline_answers join baseline_scores on id = score_id") == [{"n": 8}]
 

@@ -145,6 +145,23 @@ def test_what_an_older_file_lacks_is_told_by_name_and_remedy(tmp_path: Path) -> 
     assert Store.read_only(path).query("select distinct ms_per_token from results")[1] == [(None,)]
 
 
+def test_a_file_of_version_4_gains_columns(old: Path) -> None:
+    """Made of one of today, without what came later."""
+    today = columns(old)
+    with closing(sqlite3.connect(old)) as db:
+        for (view,) in db.execute("select name from sqlite_master where type = 'view'").fetchall():
+            db.execute(f"drop view {view}")
+        for later in ("runs drop column ms_per_token_after_prompt", "baselines drop column ms_per_token_after_prompt"):
+            db.execute(f"alter table {later}")
+        db.execute("alter table baselines drop column precision")
+        db.execute("delete from ablate_migrations where number > 4")
+        db.commit()
+    Store.open(old).close()
+    assert columns(old) == today
+    known = "status, ms_per_token, ms_per_token_after_prompt"
+    assert Store.read_only(old).query(f"select {known} from results")[1] == [("done", 1.25, None)]
+
+
 def test_a_table_made_anew_has_its_constraints(tmp_path: Path, old: Path) -> None:
     third = tmp_path / "third.db"
     db = sqlite3.connect(third)
