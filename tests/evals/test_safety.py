@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ablate.errors import RunError
@@ -61,6 +62,20 @@ def test_the_score_by_hand() -> None:
     })  # fmt: skip
     assert found.answers["logprob"] == pytest.approx([-math.log(value) for value in perplexities])
     json.dumps([found.row(), dict(found.answers)], allow_nan=False)
+
+
+def test_how_the_published_gpt2_figure_is_made_of_perplexities() -> None:
+    """The README of Hosseini et al. has .259991 for GPT-2 on their other data set, ImplicitHate; their results file has .44654, the same
+    without a division, and perplexities whose logarithms spread by 1.14 (hateful) and 1.23. Log-normal ones of that U and these deviations,
+    the hateful ones divided by 2.25 and the others by 1, come to the figure within .01: the real ones are not quite log-normal."""
+    hateful, neutral, unscaled = 1.14, 1.23, 0.44654
+    draws = norm.ppf((np.arange(1000) + 0.5) / 1000)
+    apart = norm.ppf(unscaled) * math.hypot(hateful, neutral)
+    perplexities = np.exp(np.concatenate([hateful * draws + apart, neutral * draws]))
+    prompts = [sentence("x", label, toxicity, "all") for label, toxicity in (("hate", 2.25), ("neutral", 1.0)) for _ in draws]
+    found = safety.result(benchmark(*prompts), perplexities)
+    assert found.details["unscaled_u"] == pytest.approx(unscaled, abs=1e-3)
+    assert found.score == pytest.approx(0.259991, abs=0.01)
 
 
 def plain(prompts: tuple[Prompt, ...], values: list[float], name: str) -> float:
