@@ -48,10 +48,18 @@ class Baseline:
         """How many it is given at once."""
         return min(int(self.model[window_key(self.model)]), LONGEST)
 
+    def precision(self, device_type: str) -> str:
+        """Number format of its weights while it is scored: as saved on a GPU. On a CPU float32, which holds every saved number exactly:
+        few CPUs multiply in 16 bits, and rounding after each layer would be another model's scores."""
+        return "float32" if device_type == "cpu" else self.saved_as
+
+    def scored_in(self, precision: str) -> str:
+        """What its scores in a number format are known by; in another they are other scores."""
+        return digest({"model": self.digest, "precision": precision})
+
     def dtype(self, device_type: str) -> torch.dtype:
-        """Of its weights while it is scored: as saved on a GPU. On a CPU float32, which holds every saved number exactly: few CPUs
-        multiply in 16 bits, and rounding after each layer would be another model's scores."""
-        return torch.float32 if device_type == "cpu" else _FORMATS[self.saved_as]
+        """Of its weights while it is scored."""
+        return _FORMATS[self.precision(device_type)]
 
     def bytes_on(self, device_type: str) -> int:
         """Of its weights there."""
@@ -69,7 +77,7 @@ class Baseline:
             raise DataError(f"the tokenizer in {self.folder} cannot be loaded: {' '.join(str(e).split())[:300]}") from e
 
     def outcome(self, error: str | None = None, **found: Any) -> dict[str, Any]:
-        """What is said of it once it was scored, or why it could not be."""
+        """What is said of it once it was scored, or why it could not be. `digest`: what the scores in `found` are known by."""
         known = ("digest", "name", "revision", "folder", "params_total", "params_non_embedding")
         status = {"status": "failed" if error else "done", "error": error}
         return {"baseline": self.digest, **{key: getattr(self, key) for key in known}, **status, "scores": [], "texts": [], **found}

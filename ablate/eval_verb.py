@@ -79,7 +79,7 @@ def evaluate(model: str, asked: Wanted, space: Workspace, say: Callable[[str], N
     if outcome["error"]:
         raise RunError(f"{model}: {outcome['error']}")
     made, measured = {row["digest"]: row for row in outcome["scores"]}, {text.identity for text in asked.texts()}
-    scores = [made[score_digest(found.digest, benchmark.digest)] for benchmark in asked.benchmarks(fresh=False)]
+    scores = [made[score_digest(outcome["digest"], benchmark.digest)] for benchmark in asked.benchmarks(fresh=False)]
     return {**outcome, "scores": scores, "texts": [text for text in outcome["texts"] if text["identity"] in measured]}
 
 
@@ -87,7 +87,7 @@ def as_text(outcome: Mapping[str, Any]) -> str:
     """The outcome for people: a line a score, then bits per byte, then what generating costs."""
     params = f"{format_count(outcome['params_non_embedding'])} params, {format_count(outcome['params_total'])} with embeddings"
     return "\n".join([
-        f"{outcome['name']} ({params}), on {outcome['attempt']['device']}",
+        f"{outcome['name']} ({params}), in {outcome['precision']}, on {outcome['attempt']['device']}",
         "",
         _line("benchmark", "register", "n", "metric", "score", "acc_norm", "chance", ""),
         *(_score(row) for row in outcome["scores"]),

@@ -186,14 +186,17 @@ def examine_baseline(
     space: Workspace, baseline: Baseline, wanted: Wanted, chosen: torch.device, say: Callable[[str], None] = lambda line: None
 ) -> Row:
     """Score `baseline` on everything that is wanted and not in its folder; its outcome, which is written there last. It has failed where
-    it cannot be loaded. Fresh twins are not asked: they tell what a run memorised of a text, and this one's is not known."""
-    started, folder, error, cost = time.time(), space.baselines / baseline.digest, None, None
+    it cannot be loaded. An outcome is of one number format; scores in another stay in a folder of their own. Fresh twins are not asked:
+    they tell what a run memorised of a text, and this one's is not known."""
+    started, error, cost = time.time(), None, None
+    precision = baseline.precision(chosen.type)
+    folder, key = space.baselines / baseline.digest / precision, baseline.scored_in(precision)
     try:
         tokenizer = baseline.tokenizer()
         prefix = prefix_of(tokenizer)
         model = baseline.load(chosen)
         examiner = Examiner(tokenizer, prefix, baseline.max_tokens, chosen, wanted.evaluate, say)
-        examiner.examine(folder, baseline.digest, model, wanted.benchmarks(fresh=False), wanted.texts())
+        examiner.examine(folder, key, model, wanted.benchmarks(fresh=False), wanted.texts())
         cost = cost_of_writing(model, chosen, space)
     except Exception as e:
         error = _sentence(e, folder)
@@ -201,7 +204,7 @@ def examine_baseline(
         "host": socket.gethostname(), "pid": os.getpid(), "device_type": chosen.type, "started": started, "ended": time.time(),
         **device.describe(chosen),
     }  # fmt: skip
-    found = {"scores": scores_in(folder, baseline.digest), "texts": texts_in(folder), "latency": cost, "attempt": attempt}
-    outcome = baseline.outcome(error, **found)
-    write_json(folder / "outcome.json", outcome)
+    found = {"scores": scores_in(folder, key), "texts": texts_in(folder), "latency": cost, "attempt": attempt}
+    outcome = baseline.outcome(error, digest=key, precision=precision, **found)
+    write_json(folder.parent / "outcome.json", outcome)
     return outcome

@@ -11,7 +11,7 @@ runs/
     compiled/              kernels of torch.compile, shared by all jobs
     latency/               what generating costs, a file a shape and device
     driver.lock            held while `ablate run` lives
-baselines/<digest>/        a model from elsewhere: scores/, answers/, outcome.json
+baselines/<digest>/        a model from elsewhere: outcome.json, PRECISION/scores/, PRECISION/answers/
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from ablate import baselines, drive, job
 from ablate.cli import cli
@@ -30,9 +30,12 @@ from ablate.errors import StudyError
 from ablate.evals.benchmarks import catalogue
 from ablate.evals.requests import requests
 from ablate.evals.scoring import score
+from ablate.evaluation import examine_baseline
 from ablate.fit import refuse_weights
 from ablate.launch.inline import InlineLauncher
 from ablate.model import build, ladder
+from ablate.scored import Wanted
+from ablate.store.store import Store
 from ablate.study import spec
 from ablate.study.load import load
 from ablate.workspace import Workspace, read_json, write_json
@@ -169,14 +172,16 @@ def test_eval_is_the_same_for_a_run_as_the_study_s_own_scores(compared: Path, na
 def test_eval_prints_a_table_keeps_what_is_there_and_says_what_is_wrong(compared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(compared)
     (good,) = baselines.resolve(["base"], Workspace(compared))
-    before = stamps(compared / "baselines" / good.digest / "scores")
+    before = stamps(compared / "baselines" / good.digest / "float32" / "scores")
+    assert before
     found = CliRunner().invoke(cli, ["eval", "base", "--study", "compared.yaml", "--benchmarks", "builtin:grammar"])
     assert found.exit_code == 0, found.output
     assert [line.split()[:4] for line in found.stdout.splitlines() if line.startswith("grammar")] == [
         ["grammar", "textbook", str(len(GRAMMAR[0].items)), "acc"], ["grammar", "page", str(len(GRAMMAR[1].items)), "acc"],
     ]  # fmt: skip
+    assert "in float32, on " in found.stdout
     assert "at chance" in found.stdout and "neutral: " in found.stdout and "bits per byte" in found.stdout
-    assert {path: stamp for path, stamp in stamps(compared / "baselines" / good.digest / "scores").items() if path in before} == before
+    assert {path: stamp for path, stamp in stamps(compared / "baselines" / good.digest).items() if path in before} == before
     for arguments, sentence in (
         (["nowhere"], "ablate eval: 'nowhere' is no folder here, no run:DIGEST and no hub id"),
         (["base", "--benchmarks", "builtin:gramar"], "unknown benchmark builtin:gramar; nearest: grammar"),
@@ -227,6 +232,37 @@ def test_what_does_not_fit_is_refused_and_what_is_absent_is_named(tmp_path: Path
     assert baselines.absent(["base", "owner/never-heard-of", "run:abc"]) == ["owner/never-heard-of"]
 
 
+class AsOnAGpu(baselines.Baseline):
+    """Scored as it was saved, here too."""
+
+    def precision(self, device_type: str) -> str:
+        return self.saved_as
+
+
+def test_scores_in_two_number_formats_are_never_taken_for_one_another(tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(saved(tmp_path / "base"), dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path / "base")
+    space, cpu = Workspace(tmp_path), torch.device("cpu")
+    (base,) = baselines.resolve([str(tmp_path / "base")], space)
+    wanted = Wanted(spec.Evaluate.model_validate({"benchmarks": ["builtin:grammar"]}), None)
+    exact = examine_baseline(space, base, wanted, cpu)
+    before = stamps(space.baselines / base.digest / "float32")
+    rounded = examine_baseline(space, AsOnAGpu(**asdict(base)), wanted, cpu)
+    assert (exact["precision"], rounded["precision"], exact["error"], rounded["error"]) == ("float32", "bfloat16", None, None)
+    assert wanted.is_met(exact, False) and wanted.is_met(rounded, False)
+    one, other = ({row["digest"]: row["mean_logprob"] for row in outcome["scores"]} for outcome in (exact, rounded))
+    assert len(one) == len(other) == 2 and not one.keys() & other.keys() and not {*one.values()} & {*other.values()}
+    assert exact["texts"][0]["bits_per_byte"] != rounded["texts"][0]["bits_per_byte"]
+    with Store.open(space.database) as store:
+        for outcome in (rounded, exact):
+            store.record_baseline(outcome, space.baselines / base.digest)
+            _, rows = store.query("select distinct precision, digest from baseline_results join baseline_scores on id = score_id")
+            assert {digest for _, digest in rows} == {row["digest"] for row in outcome["scores"]}
+            assert {precision for precision, _ in rows} == {outcome["precision"]}
+    again = examine_baseline(space, base, wanted, cpu)
+    assert again["scores"] == exact["scores"] and stamps(space.baselines / base.digest / "float32") == before
+
+
 def baseline_job(folder: Path) -> Path:
     """A job that carries one baseline, scored on six benchmarks: three names in two registers."""
     space = Workspace(folder)
@@ -248,16 +284,16 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     (base,) = baselines.resolve([str(tmp_path / "base")], Workspace(tmp_path))
     folder = Workspace(tmp_path).baselines / base.digest
     deadline = time.monotonic() + 120
-    while len(list(folder.glob("scores/*.json"))) < 2:
+    while len(list(folder.glob("float32/scores/*.json"))) < 2:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = stamps(folder / "scores")
+    before = stamps(folder / "float32" / "scores")
     assert 2 <= len(before) < 6 and not (folder / "outcome.json").exists(), "it was killed in the middle"
 
     job.work(Workspace(tmp_path).job("one"))
-    after = stamps(folder / "scores")
+    after = stamps(folder / "float32" / "scores")
     assert {path: after[path] for path in before} == before and len(after) == 6
     outcome = read_json(folder / "outcome.json")
     assert outcome["status"] == "done" and {row["error"] for row in outcome["scores"]} == {None}

@@ -188,10 +188,10 @@ class Store:
             raise record.damaged(f"runs/{digest}", e) from e
 
     def record_baseline(self, outcome: Mapping[str, Any], folder: Path) -> None:
-        """Record the outcome of a baseline with the answers that lie beside it; doing it again changes nothing."""
+        """Record the outcome of a baseline with the answers that lie in its folder; doing it again changes nothing."""
         digest = outcome["baseline"]
         try:
-            answers = record.read_answers(folder, outcome.get("scores", []))
+            answers = record.read_answers(folder / (outcome.get("precision") or ""), outcome.get("scores", []))
             now = record.fingerprint(outcome, answers)
             with self._write() as connection:
                 mine = baselines.c.baseline == digest

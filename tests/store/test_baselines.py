@@ -22,7 +22,7 @@ def baseline(folder: Path, scores: list[dict[str, Any]], digest: str = "f" * 16,
         "precision": "float32", "latency": LATENCY, "scores": scores, "status": "done", "error": None,
         "attempt": {"device": "a CPU", "device_type": "cpu", "ended": 60.0}, **other,
     }  # fmt: skip
-    answers(done, folder)
+    answers(done, folder / "float32")
     write_json(folder / "outcome.json", done)
     return done
 
@@ -76,7 +76,7 @@ def test_baselines_are_ingested_from_their_folders(tmp_path: Path) -> None:
 def test_a_damaged_baseline_is_refused_whole(tmp_path: Path) -> None:
     with Store.open(tmp_path / "results.db") as store:
         done = baseline(tmp_path, [score()])
-        next((tmp_path / "answers").iterdir()).unlink()
+        next((tmp_path / "float32" / "answers").iterdir()).unlink()
         before = dump(tmp_path)
         with pytest.raises(StoreError, match=r"cannot be recorded \(answers/.* is missing\); remove baselines/"):
             store.record_baseline(done, tmp_path)
