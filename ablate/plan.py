@@ -84,7 +84,7 @@ class RunPrice:
     memory_bytes: int
     device_hours: float | None
     scoring: float | None
-    """Share of its time that scoring takes; None where nothing is known of the shape."""
+    """Share of its time that scoring takes, less what Price.absent_benchmarks names; None where nothing is known of the shape."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ class Price:
     epochs: dict[str, float]
     """Most passes that any run makes over each source that can end; embedded corpora never do. Empty where some are absent."""
     absent: tuple[str, ...]
-    """Data sets of the hub that are not on this machine, so that nobody has counted their tokens."""
+    """Data sets of the hub that are not on this machine, so that nobody has counted the tokens that runs could read."""
+    absent_benchmarks: tuple[str, ...]
+    """Benchmarks whose items are not on this machine. What scoring them takes is in no figure here."""
     absent_baselines: tuple[str, ...]
     """Baselines of the hub that are not on this machine: scoring them is in no figure here."""
     unpriced_baselines: tuple[str, ...]
@@ -132,31 +134,31 @@ class Price:
 
 
 def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lambda line: None) -> Price:
-    """The price of `study`; StudyError where it cannot run as written. `say` is told what is being measured."""
-    known, absent = prefetch.as_known(study)
-    runs = resolve.runs(known, space)
-    if not absent:
-        prepare.check_evaluation(runs, study.evaluate)
+    """The price of `study`, as far as it is known without the network; StudyError where it cannot run as written. `say` is told what is
+    being measured."""
+    known, runs = prefetch.known(study), resolve.runs(study, space, prefetch.known_data)
     machine = machine_for(study, space)
+    prepare.check_evaluation(runs, study.evaluate, known.evaluate, isinstance(machine, Here))
     refuse(study, runs, machine, space)
-    found, lacking = _baselines(study, machine, space)
+    found = _baselines(study, known, machine, space)
     if isinstance(machine, Here):
         machine.speeds.measure([run.recipe for run in runs], say)
     slots, families = machine.slots, grid.families(runs)
     by_name = {family.digest: family for family in families}
-    jobs, scoring = jobs_of(runs, slots), Scoring(study.evaluate)
+    jobs, scoring = jobs_of(runs, slots), Scoring(known.evaluate)
     compared, unpriced = baselines_time(found, study.data, machine, scoring)
     times = [compared, *(job_time(job, machine, scoring, study.launch.share) for job in jobs)]
     hours = _hours(times)
-    read, epochs = most_read(runs), {} if absent else prepare.largest_epochs(runs, space, cores())
+    read, epochs = most_read(runs), {} if known.absent else prepare.largest_epochs(runs, space, cores())
     trunks = {run.family for family in families if study.launch.share == "trunk" and len(family.runs) > 1 for run in family.runs}
     return Price(
         study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots,
         device=machine.name, assumption=machine.assumption,
         sizes=tuple(_size(study, [r for r in runs if r.params == p], machine, scoring) for p in sorted({r.params for r in runs})),
         each=tuple(_run_price(run, machine, by_name[run.family], run.family in trunks, scoring) for run in runs),
-        tokens=read, epochs=epochs, data_gpu_hours=generation.planned([run.data.costs() for run in runs], read, epochs), absent=absent,
-        absent_baselines=tuple(lacking), unpriced_baselines=tuple(unpriced), untimed=tuple(untimed(runs, found, machine, scoring)),
+        tokens=read, epochs=epochs, data_gpu_hours=generation.planned([run.data.costs() for run in runs], read, epochs),
+        absent=known.absent, absent_benchmarks=known.absent_benchmarks, absent_baselines=known.absent_baselines,
+        unpriced_baselines=tuple(unpriced), untimed=tuple(untimed(runs, found, machine, scoring)),
         flops=sum(_family_flops(f.runs, study.launch.share) for f in families),
         flops_alone=sum(_flops(r.recipe) * tokens_of(r) for r in runs),
         memory=_together(runs, machine), memory_here=machine.memory_bytes,
@@ -191,23 +193,27 @@ def refuse(study: spec.Study, runs: Sequence[grid.Run], machine: Machine, space:
         refuse_disk(disk(study, runs, most_read(runs)), space)
 
 
-def _baselines(study: spec.Study, machine: Machine, space: Workspace) -> tuple[list[Baseline], list[str]]:
-    """The baselines that are on this machine, and the names of those that are not; StudyError for one that is and cannot be scored."""
-    lacking = baselines.absent(study.baselines)
-    found = baselines.resolve([name for name in study.baselines if name not in lacking], space)
+def _baselines(study: spec.Study, known: prefetch.Known, machine: Machine, space: Workspace) -> list[Baseline]:
+    """The baselines that are on this machine; StudyError for one that cannot be scored."""
+    found = baselines.resolve([name for name in study.baselines if name not in known.absent_baselines], space)
     if isinstance(machine, Here):
         refuse_weights(found, device.pick(study.launch.device))
-    refuse_narrow(found, Wanted(study.evaluate, study.data))
-    return found, lacking
+    refuse_narrow(found, Wanted(known.evaluate, study.data))
+    return found
 
 
 def refuse_over_budget(price: Price, budget: str) -> None:
-    """StudyError if the plan needs more device-hours than `budget`."""
+    """StudyError if the plan needs more device-hours than `budget`, or they are not all known."""
     limit = parse_seconds(budget) / 3600
     if price.device_hours is None or price.device_hours > limit:
         needs = "an unknown number of" if price.device_hours is None else f"about {price.device_hours:.2f}"
         raise StudyError(
             f"the study needs {needs} device-hours and --budget allows {limit:.2f}: lower grid.tokens or grid.params, or raise the budget"
+        )
+    if price.absent_benchmarks:
+        raise StudyError(
+            f"--budget: what scoring takes is not known of benchmarks that are not on this machine: {', '.join(price.absent_benchmarks)}; "
+            "run `ablate prefetch STUDY` first, or leave --budget out"
         )
 
 

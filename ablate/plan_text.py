@@ -60,6 +60,7 @@ def _whole(price: Price) -> list[str]:
         f"tokens    most that one run reads of a source: {read}",
         *generation.lines(price.data_gpu_hours),
         *(f"absent    {name} is not on this machine: `ablate prefetch` fetches it, then epochs can be counted" for name in price.absent),
+        *_absent_benchmarks(price.absent_benchmarks),
         *(f"absent    the baseline {name} is not on this machine: `ablate prefetch` fetches it" for name in price.absent_baselines),
         *_unpriced(price),
         f"memory    {format_bytes(price.memory)} with all slots busy, of {format_bytes(price.memory_here)} there",
@@ -84,6 +85,11 @@ def _unpriced(price: Price) -> list[str]:
             "of baselines, it is in no figure here"
         )
     return lines
+
+
+def _absent_benchmarks(names: tuple[str, ...]) -> list[str]:
+    told = f"absent    benchmarks that are not on this machine: {', '.join(names)}: `ablate prefetch` fetches them; times are without them"
+    return [told] if names else []
 
 
 def _scoring(each: tuple[RunPrice, ...]) -> list[str]:

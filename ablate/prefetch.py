@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ablate import baselines, resolve
 from ablate.data import hub
@@ -14,8 +15,18 @@ from ablate.study.load import with_values
 from ablate.study.quantities import format_bytes
 from ablate.workspace import Workspace
 
-_UNKNOWN = "0" * 40
-"""Stands for the commit of a data set that was never asked for, in the digests of a plan that nothing is run by."""
+
+@dataclass(frozen=True)
+class Known:
+    """What can be said of a study without the network, and by name what of it is not on this machine."""
+
+    evaluate: spec.Evaluate
+    """With the benchmarks alone that can be read."""
+    absent: tuple[str, ...]
+    """Data sets without which nobody knows what is trained on or measured."""
+    absent_benchmarks: tuple[str, ...]
+    """As they are called in the results."""
+    absent_baselines: tuple[str, ...]
 
 
 def fetch(study: spec.Study, space: Workspace) -> Iterator[str]:
@@ -24,8 +35,8 @@ def fetch(study: spec.Study, space: Workspace) -> Iterator[str]:
     for tokenizer in {data.tokenizer for data in _levels(study) if data.tokenizer.hf}:
         some = True
         yield f"tokenizer hf:{tokenizer.hf}: {hub.tokenizer(tokenizer)}"
-    read = (source for data in _levels(study) for source in _sources(data) if source.hf)
-    for source in dict.fromkeys([*read, *_of_benchmarks(study)]):
+    asked = (source for benchmark in study.evaluate.benchmarks for source in _of_benchmark(benchmark))
+    for source in dict.fromkeys([*_texts(study), *asked]):
         some = True
         sizes = [part.path.stat().st_size for part in hub.parts(source)]
         pinned = hub.commit("dataset", source.hf or "", source.revision)
@@ -41,29 +52,47 @@ def fetch(study: spec.Study, space: Workspace) -> Iterator[str]:
     yield "everything is here" if some or study.model.start_from else "the study needs nothing of the hub"
 
 
-def _of_benchmarks(study: spec.Study) -> Iterator[spec.Source]:
-    """What the tasks of the catalogue need of the hub: those that are scored, and those that are kept out of the text."""
-    kept_out = (asked for data in _levels(study) if data.decontaminate for asked in data.decontaminate.against)
-    for asked in dict.fromkeys([*study.evaluate.benchmarks, *kept_out]):
-        if asked.task is not None:
-            yield from rows.sources(asked, entry(asked.task))
+def known(study: spec.Study) -> Known:
+    """What is here of what the study evaluates and compares with; StudyError or DataError for a task that is not to be had anywhere."""
+    here = [benchmark for benchmark in study.evaluate.benchmarks if _is_here(benchmark)]
+    tasks = [name for name in study.evaluate.lm_eval if lm_eval.is_to_be_had(name)]
+    gone = [benchmark.name or benchmark.task or "" for benchmark in study.evaluate.benchmarks if benchmark not in here]
+    return Known(
+        study.evaluate.model_copy(update={"benchmarks": here, "lm_eval": tasks}),
+        tuple(dict.fromkeys(source.name for source in _texts(study) if not hub.is_here(source))),
+        (*gone, *(name for name in study.evaluate.lm_eval if name not in tasks)),
+        tuple(baselines.absent(study.baselines)),
+    )
 
 
-def as_known(study: spec.Study) -> tuple[spec.Study, tuple[str, ...]]:
-    """The study as far as it can be priced without the network, and the data sets that are not here."""
-    absent = [source for source in _sources(study.data) if source.hf and not hub.is_here(source)]
-    if not absent:
-        return study, ()
+def known_data(data: spec.Data) -> spec.Data:
+    """The data as far as they can be planned with: of a source that is not here nothing is known but its name, and where benchmarks that
+    are to be kept out of the text are not here, not what would be left of it."""
 
-    def known(source: spec.Source) -> spec.Source:
-        return source.model_copy(update={"revision": _UNKNOWN}) if source in absent else source
+    def said(source: spec.Source) -> spec.Source:
+        return source.model_copy(update={"revision": hub.UNKNOWN}) if source.hf and not hub.is_here(source) else source
 
-    data = study.data
-    one = {name: known(source) for name in ("synthetic", "web", "neutral") if (source := getattr(data, name)) is not None}
-    many = {name: {key: known(source) for key, source in getattr(data, name).items()} for name in ("sources", "held_out")}
-    tokenizer = data.tokenizer.model_copy(update={"train_on": tuple(map(known, data.tokenizer.train_on))})
-    changed = data.model_copy(update={**one, **many, "tokenizer": tokenizer})
-    return study.model_copy(update={"data": changed}), tuple(dict.fromkeys(source.name for source in absent))
+    rules = data.decontaminate
+    screened = rules if rules and all(map(_is_here, rules.against)) else None
+    return data.with_sources(said).model_copy(update={"decontaminate": screened})
+
+
+def _is_here(benchmark: spec.Benchmark) -> bool:
+    return all(map(hub.is_here, _of_benchmark(benchmark)))
+
+
+def _of_benchmark(benchmark: spec.Benchmark) -> list[spec.Source]:
+    """What a benchmark needs of the hub."""
+    return [] if benchmark.task is None else rows.sources(benchmark, entry(benchmark.task))
+
+
+def _texts(study: spec.Study) -> Iterator[spec.Source]:
+    """What the text of the study needs of the hub: its sources, and the benchmarks that are kept out of them."""
+    for data in _levels(study):
+        every = [*data.trained_on().values(), data.neutral, *data.held_out.values(), *data.tokenizer.train_on]
+        yield from (source for source in every if source.hf)
+        for benchmark in data.decontaminate.against if data.decontaminate else ():
+            yield from _of_benchmark(benchmark)
 
 
 def _levels(study: spec.Study) -> Iterator[spec.Data]:
@@ -77,7 +106,3 @@ def _levels(study: spec.Study) -> Iterator[spec.Data]:
                 yield with_values(study, {name: level}).data
             except StudyError:  # a level that goes only with another one: resolving the runs meets it
                 continue
-
-
-def _sources(data: spec.Data) -> list[spec.Source]:
-    return [*data.trained_on().values(), data.neutral, *data.held_out.values(), *data.tokenizer.train_on]

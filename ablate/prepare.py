@@ -56,10 +56,12 @@ def prepare(runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace, proc
         _refuse_repetition(run, space)
 
 
-def check_evaluation(runs: Sequence[Run], evaluate: spec.Evaluate) -> None:
-    """DataError or StudyError for a benchmark or a measured text that cannot be read."""
+def check_evaluation(runs: Sequence[Run], evaluate: spec.Evaluate, known: spec.Evaluate | None = None, here: bool = True) -> None:
+    """DataError or StudyError for what could not be scored or measured. `known`: of `evaluate` what can be read already, if that is not
+    all; the rest is checked without its items. `here`: the runs will be scored on this machine."""
     for data in _distinct(run.data for run in runs):
-        Wanted(evaluate, data).check()
+        Wanted(evaluate, data).refuse_unready(here)
+        Wanted(known or evaluate, data).read()
 
 
 def largest_epochs(runs: Sequence[Run], space: Workspace, processes: int) -> dict[str, float]:

@@ -35,10 +35,13 @@ DEFAULT_BPE = 1024
 LARGEST_WARMUP = Fraction(1, 10)
 
 
-def runs(study: spec.Study, space: Workspace | None = None) -> list[grid.Run]:
+def runs(
+    study: spec.Study, space: Workspace | None = None, known: Callable[[spec.Data], spec.Data] = lambda data: data
+) -> list[grid.Run]:
     """All runs of a study, in the order of its grid; StudyError where one cannot be trained as written.
 
-    `space` is where `model.from: run:DIGEST` looks for its run; without it only other models can be resolved.
+    `space` is where `model.from: run:DIGEST` looks for its run; without it only other models can be resolved. `known`: what of a run's
+    data can be said, for a plan of text that is not here (`prefetch.known_data`); no run is made of that.
     """
     chosen = device.pick(study.launch.device)
     checkpoint = cache(lambda name: pretrained(name, space))
@@ -49,7 +52,9 @@ def runs(study: spec.Study, space: Workspace | None = None) -> list[grid.Run]:
         values = {k: str(v) if isinstance(v, Fraction) else v for k, v in point.factors.items() if k not in SHORTHAND}
         key = repr(sorted(values.items(), key=lambda item: item[0]))
         if key not in studies:
-            studies[key], starts[key] = _started(with_values(study, values) if values else study, checkpoint)
+            written = with_values(study, values) if values else study
+            can_be_said = written.model_copy(update={"data": known(written.data)})
+            studies[key], starts[key] = _started(can_be_said, checkpoint)
         placed.append((key, point))
     one_tokenizer = _one_tokenizer(studies)
     return [_run(one_tokenizer[key], starts[key], point, chosen) for key, point in placed]
@@ -102,16 +107,13 @@ def _started(study: spec.Study, checkpoint: Callable[[str], Pretrained]) -> tupl
 
 def _with_tokenizer(study: spec.Study, chosen: spec.Tokenizer) -> spec.Study:
     """The study with this tokenizer, whose chat template, if it has one, writes out conversations that name no other."""
-    data = study.data
 
-    def written(source: spec.Source | None) -> spec.Source | None:
-        if source is None or source.messages_field is None or source.chat_template is not None or chosen.path is None:
+    def written(source: spec.Source) -> spec.Source:
+        if source.messages_field is None or source.chat_template is not None or chosen.path is None:
             return source
         return source.model_copy(update={"chat_template": chosen.path}) if chat.has_template(Path(chosen.path)) else source
 
-    one = {name: written(getattr(data, name)) for name in ("synthetic", "web", "neutral")}
-    many = {name: {key: written(source) for key, source in getattr(data, name).items()} for name in ("sources", "held_out")}
-    return study.model_copy(update={"data": data.model_copy(update={"tokenizer": chosen, **one, **many})})
+    return study.model_copy(update={"data": study.data.with_sources(written).model_copy(update={"tokenizer": chosen})})
 
 
 def shares(data: spec.Data, synthetic_ratio: Fraction) -> dict[str, Fraction]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from ablate.data import sources
+from ablate.data import hub, sources
 from ablate.data.decontaminate import Screen
 from ablate.errors import StudyError
-from ablate.evals import benchmarks, lm_eval, stories, texts, written
+from ablate.evals import benchmarks, lm_eval, stories, texts
 from ablate.evals.items import Benchmark
 from ablate.evals.scoring import SCORER_VERSION, score_digest
 from ablate.study import spec
@@ -76,31 +76,35 @@ class Wanted:
         ]
 
     def check(self) -> None:
-        """DataError or StudyError now, before anything is trained, for a benchmark or a text that cannot be read, a benchmark
-        whose answers leave no room for its prompts in what the models see, and a text
-        that is said to be held out and is trained on."""
-        benchmarks.refuse_unready(self.evaluate)
-        self._refuse_twice()
-        lm_eval.check(self.evaluate.lm_eval)
-        if self.data is not None:
-            self.check_room(self.data.seq_len)
+        """Refuse now, before anything is trained, what could not be scored or measured."""
+        self.refuse_unready()
+        self.read()
+
+    def refuse_unready(self, here: bool = True) -> None:
+        """What `check` refuses before anything is read: see benchmarks.refuse_unready and check_room."""
+        benchmarks.refuse_unready(self.evaluate, here)
+        if self._max_tokens is not None:
+            benchmarks.check_room(self.evaluate.benchmarks, self._max_tokens)
+
+    def read(self) -> None:
+        """The rest of `check`: DataError or StudyError for a benchmark or a text that cannot be read, and for a text that is said to be
+        held out and is trained on. Of a text that is not here, in a study that is only planned, the words are not looked at."""
+        self.benchmarks(fresh=True)
+        lm_eval.check(self.evaluate.lm_eval, self._max_tokens)
         for text in self.texts():
             if not text.trained_on:
                 self._refuse_trained_on(text)
-            text.documents()
+            if text.source.revision != hub.UNKNOWN:
+                text.documents()
 
     def check_room(self, max_tokens: int) -> None:
         """DataError or StudyError for a benchmark whose answers leave no room for its prompts in models that see `max_tokens` at once."""
-        for benchmark in self.benchmarks(fresh=False):
-            if benchmark.kind in ("generate", "code"):
-                written.check(benchmark, max_tokens)
+        benchmarks.check_room(self.evaluate.benchmarks, max_tokens)
         lm_eval.check(self.evaluate.lm_eval, max_tokens)
 
-    def _refuse_twice(self) -> None:
-        twice = {benchmark.name for benchmark in self.benchmarks(fresh=False) if benchmark.kind != "lm_eval"} & {*self.evaluate.lm_eval}
-        if twice:
-            told = f"evaluate.lm_eval: a benchmark is called {min(twice)} already"
-            raise StudyError(f"{told}; leave one out, or give the benchmark another name:")
+    @property
+    def _max_tokens(self) -> int | None:
+        return self.data.seq_len if self.data else None
 
     def _refuse_trained_on(self, text: Text) -> None:
         for name, source in self.data.trained_on().items() if self.data else ():

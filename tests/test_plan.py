@@ -304,7 +304,6 @@ def test_a_baseline_that_sees_too_little_for_an_answer_is_refused(tmp_path: Path
     ("asked", "sentence"),
     [
         ("[{task: hellaswag, files: nowhere/*.jsonl}]", r"nowhere/\*\.jsonl"),
-        ("[arc_easy]", "not on this machine.*ablate prefetch"),
         ("[humaneval]", "allow_code_execution"),
         ("[tinystories_judge]", "evaluate.judge"),
     ],

@@ -9,7 +9,9 @@ import pytest
 
 from ablate import plan
 from ablate.errors import AblateError
+from ablate.evals.catalogue import entry
 from ablate.plan_text import as_text
+from ablate.store.record import MEAN_METRICS
 from ablate.study.load import load
 from ablate.workspace import Workspace
 from tests.model.test_pretrained import saved
@@ -31,10 +33,25 @@ def test_every_study_is_here() -> None:
     assert {path.stem for path in STUDIES.rglob("*.yaml")} == GIVEN | {path.stem for path in ALONE} and len(ALONE) >= 5
 
 
+@pytest.mark.parametrize("path", sorted(STUDIES.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_the_mean_score_of_a_study_is_over_all_that_it_asks(path: Path) -> None:
+    tasks = [entry(one.task) for one in load(path).evaluate.benchmarks if one.task]
+    assert all(task.metric in MEAN_METRICS and task.chance is not None for task in tasks)
+
+
+@pytest.fixture(autouse=True)
+def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network, and nothing that an earlier one has brought."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ALONE, ids=str)
-def test_a_study_that_needs_nothing_is_priced(tmp_path: Path, name: Path) -> None:
-    price = priced(name, tmp_path)
+def test_a_study_whose_text_needs_nothing_is_priced(tmp_path: Path, name: Path) -> None:
+    price, asked = priced(name, tmp_path), load(STUDIES / name)
     assert price.device_hours is not None and price.device_hours > 0 and price.absent == ()
+    assert price.absent_benchmarks == tuple(one.task for one in asked.evaluate.benchmarks if one.task)
+    assert price.absent_baselines == tuple(asked.baselines)
     assert price.memory <= price.memory_here
     assert not (tmp_path / "runs" / "data").exists(), "nothing is built for it"
 
@@ -46,12 +63,13 @@ def test_a_model_on_eight_gpus_is_done_in_an_eighth_of_its_hours(tmp_path: Path,
     assert 8 * price.wall_seconds / 3600 == pytest.approx(price.device_hours, rel=0.1)
 
 
-def test_what_the_network_must_give_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+def test_what_the_network_must_give_is_named(tmp_path: Path) -> None:
     price = priced("tinystories_to_7b.yaml", tmp_path)
     assert price.device_hours is not None and price.epochs == {}
     assert {name.split("/")[-1].split(":")[0].split(" ")[0] for name in price.absent} >= {"smollm-corpus", "fineweb-edu", "wikitext"}
-    assert as_text(price).count("is not on this machine: `ablate prefetch` fetches it") == len(price.absent)
+    named = as_text(price).count("is not on this machine: `ablate prefetch` fetches it")
+    assert named == len(price.absent) + len(price.absent_baselines) and len(price.absent_baselines) == 3
+    assert len(price.absent_benchmarks) == 10 and "benchmarks that are not on this machine: blimp, lambada_openai, " in as_text(price)
 
 
 @pytest.mark.parametrize("checkpoint", [None, "nowhere"])

@@ -29,6 +29,8 @@ _HTTPError: type[Exception] = errors.HfHubHTTPError.__mro__[1]
 """Of the library under the hub's, whichever it is: no connection, a time that ran out."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+UNKNOWN = "0" * 40
+"""Stands for the commit of a data set that is not here, in a study that is only planned: nothing can be read of it."""
 
 
 def commit(kind: Kind, name: str, revision: str) -> str:

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from itertools import product
 
 from ablate.errors import DataError, StudyError
-from ablate.evals import embedded, prompts, sandbox
-from ablate.evals.catalogue import entry
+from ablate.evals import embedded, prompts, sandbox, written
+from ablate.evals.catalogue import Entry, entry
 from ablate.evals.items import Benchmark, Item, Kind, Prompt
 from ablate.evals.judge import judge_of
 from ablate.study import spec
@@ -24,6 +24,7 @@ def catalogue(specs: Sequence[spec.Benchmark], fresh: bool) -> list[Benchmark]:
 
     StudyError for a name that is unknown or given twice, DataError for files or a data set that cannot be used.
     """
+    _refuse_twice(specs)
     found: list[Benchmark] = []
     for asked in specs:
         if asked.task is not None:
@@ -31,23 +32,43 @@ def catalogue(specs: Sequence[spec.Benchmark], fresh: bool) -> list[Benchmark]:
         else:
             wanted = product(_names(asked), embedded.REGISTERS, (False, True) if fresh else (False,))
             found += [_embedded(name, register, twin) for name, register, twin in wanted]
-    seen: set[tuple[str, str, bool]] = set()
-    for benchmark in found:
-        key = (benchmark.name, benchmark.register, benchmark.fresh)
-        if key in seen or (benchmark.register == REGISTER and benchmark.name in embedded.NAMES):
-            raise StudyError(f"evaluate.benchmarks: two are called {benchmark.name}; name each once (name: gives a task another name)")
-        seen.add(key)
     return found
 
 
-def refuse_unready(evaluate: spec.Evaluate) -> None:
-    """StudyError for a task that the study does not allow, or lacks a judge for; UsageError for code that cannot be confined here."""
-    for task in (asked.task for asked in evaluate.benchmarks if asked.task is not None):
-        kind = entry(task).kind
-        if kind == "code":
-            sandbox.check(evaluate.allow_code_execution, task)
-        if kind == "story":
-            judge_of(task, evaluate.judge)
+def refuse_unready(evaluate: spec.Evaluate, here: bool = True) -> None:
+    """What can be said of a study's benchmarks before their items are read, wherever these lie.
+
+    StudyError for a name that is unknown or given twice, and for a task that the study does not allow or lacks a judge for; UsageError for
+    code that cannot be confined on this machine, unless that is not where it will run (`here`).
+    """
+    called = _refuse_twice(evaluate.benchmarks)
+    if twice := called & {*evaluate.lm_eval}:
+        told = f"evaluate.lm_eval: a benchmark is called {min(twice)} already"
+        raise StudyError(f"{told}; leave one out, or give the benchmark another name:")
+    for _, known in _tasks(evaluate.benchmarks):
+        if known.kind == "code":
+            sandbox.check(evaluate.allow_code_execution, known.name, here)
+        if known.kind == "story":
+            judge_of(known.name, evaluate.judge)
+
+
+def check_room(specs: Sequence[spec.Benchmark], max_tokens: int) -> None:
+    """DataError for a task whose answers leave no room for a prompt in what models that see `max_tokens` at once see."""
+    for asked, known in _tasks(specs):
+        written.check(asked.name or known.name, known, max_tokens)
+
+
+def _tasks(specs: Sequence[spec.Benchmark]) -> list[tuple[spec.Benchmark, Entry]]:
+    return [(asked, entry(asked.task)) for asked in specs if asked.task is not None]
+
+
+def _refuse_twice(specs: Sequence[spec.Benchmark]) -> set[str]:
+    """What the benchmarks are called, each once. The names of the embedded ones are theirs alone."""
+    published = [asked.name or known.name for asked, known in _tasks(specs)]
+    called = [*published, *(name for asked in specs if asked.task is None for name in _names(asked))]
+    if twice := [name for name in called if called.count(name) > 1 or (name in published and name in embedded.NAMES)]:
+        raise StudyError(f"evaluate.benchmarks: two are called {twice[0]}; name each once (name: gives a task another name)")
+    return {*called}
 
 
 def make(

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ablate.data.tokenizer import beginning_with
-from ablate.errors import DataError, RunError, StudyError
+from ablate.errors import DataError, NetworkError, RunError, StudyError
 from ablate.evals import logged
 from ablate.evals.items import LM_EVAL, Benchmark
 from ablate.evals.result import Result
@@ -52,8 +52,8 @@ def check(names: Sequence[str], max_tokens: int | None = None) -> None:
     """Fetch what the tasks lack of their data, and refuse what models that see `max_tokens` tokens (None: that is not known) could not
     be scored on.
 
-    StudyError for a name that is no task, for a task that runs code, and for one that lets a model write more than it sees;
-    DataError for data that are not here and cannot be had.
+    StudyError for a name that is no task, for a task that runs code, and for one that lets a model write more than it sees; NetworkError
+    for data that are not here while the hub cannot be reached, DataError for others that cannot be had.
     """
     for name in names:
         for task in loaded(name)["tasks"].values():
@@ -63,6 +63,15 @@ def check(names: Sequence[str], max_tokens: int | None = None) -> None:
                     f"evaluate.lm_eval: the task {task.task_name} lets a model write {writes} tokens, and these models see {max_tokens} "
                     "at once; raise data.seq_len or leave the task out"
                 )
+
+
+def is_to_be_had(name: str) -> bool:
+    """Whether a task's data are here or can be fetched, which they are. Refuses what `check` refuses of a task."""
+    try:
+        loaded(name)
+    except NetworkError:
+        return False
+    return True
 
 
 def score(
@@ -133,7 +142,8 @@ def loaded(name: str) -> dict[str, Any]:
         try:
             found: dict[str, Any] = manager.load([name])
         except Exception as e:
-            raise DataError(
+            missing = NetworkError if isinstance(e, ConnectionError) else DataError
+            raise missing(
                 f"evaluate.lm_eval: the task {name} cannot be loaded ({type(e).__name__}: {_short(e)}); if its data are not on this "
                 "machine, run `ablate prefetch STUDY` where there is a network"
             ) from e

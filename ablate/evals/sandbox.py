@@ -65,14 +65,16 @@ def run(programs: Sequence[str], limits: Limits | None = None) -> list[Verdict]:
         return list(pool.map(partial(_run, limits=limits or Limits()), programs))
 
 
-def check(allowed: bool, task: str) -> None:
-    """StudyError where a study does not allow what `task` needs, UsageError where programs cannot be confined on this machine."""
+def check(allowed: bool, task: str, here: bool = True) -> None:
+    """StudyError where a study does not allow what `task` needs, UsageError where programs cannot be confined on this machine, if it is
+    to run `here`."""
     if not allowed:
         raise StudyError(
             f"evaluate.benchmarks: {task} runs what the model writes; allow that with evaluate.allow_code_execution: true "
             "(it runs in a sandbox without a network), or leave the task out"
         )
-    run([""])
+    if here:
+        run([""])
 
 
 def _refusal(why: str) -> UsageError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ablate.errors import DataError
 from ablate.evals import code, gsm8k, squad
+from ablate.evals.catalogue import Entry
 from ablate.evals.generate import Decoding, Writer, check_room
 from ablate.evals.items import Benchmark
 from ablate.evals.result import Result
@@ -12,12 +13,14 @@ ANSWERS = {"gsm8k": (gsm8k.DECODING, gsm8k.score), "squad_v2": (squad.DECODING, 
 """Rule → how answers are written, and judged. Programs have code.RULES."""
 
 
-def check(benchmark: Benchmark, max_tokens: int) -> None:
-    """DataError where a model that sees `max_tokens` at once cannot be asked."""
+def check(name: str, entry: Entry, max_tokens: int) -> None:
+    """DataError where a model that sees `max_tokens` at once cannot be asked the benchmark called `name`."""
+    if entry.kind not in ("generate", "code"):
+        return
     try:
-        check_room(_decoding(benchmark), max_tokens)
+        check_room(_decoding(entry), max_tokens)
     except DataError as e:
-        raise DataError(f"evaluate.benchmarks: {benchmark.name}: {e}") from None
+        raise DataError(f"evaluate.benchmarks: {name}: {e}") from None
 
 
 def score(writer: Writer, benchmark: Benchmark, allow_code: bool) -> Result:
@@ -34,5 +37,5 @@ def most_tokens(benchmark: Benchmark) -> int:
     return 0
 
 
-def _decoding(benchmark: Benchmark) -> Decoding:
-    return code.RULES[benchmark.rule].decoding if benchmark.kind == "code" else ANSWERS[benchmark.rule][0]
+def _decoding(asked: Benchmark | Entry) -> Decoding:
+    return code.RULES[asked.rule].decoding if asked.kind == "code" else ANSWERS[asked.rule][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -244,6 +245,13 @@ class Data(Block):
     def _roles(self) -> dict[str, Source]:
         both = {"synthetic": self.synthetic, "web": self.web}
         return {role: source for role, source in both.items() if source is not None}
+
+    def with_sources(self, change: Callable[[Source], Source]) -> Data:
+        """The same with every source, also the measured ones and those that the tokenizer is trained on, as `change` makes it."""
+        one = {name: change(source) for name in ("synthetic", "web", "neutral") if (source := getattr(self, name)) is not None}
+        many = {name: {key: change(source) for key, source in getattr(self, name).items()} for name in ("sources", "held_out")}
+        trained = self.tokenizer.model_copy(update={"train_on": tuple(map(change, self.tokenizer.train_on))})
+        return self.model_copy(update={**one, **many, "tokenizer": trained})
 
     def costs(self) -> dict[str, float | None]:
         """Source → GPU-hours that a billion of its tokens cost to generate, None where it does not say."""

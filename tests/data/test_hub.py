@@ -92,6 +92,18 @@ def study(folder: Path, web: str = '{hf: owner/pages, where: "score > 1"}') -> s
 
 
 @pytest.mark.slow
+def test_a_plan_asks_nobody_for_benchmarks(asked: list[str], tmp_path: Path) -> None:
+    """In processes of their own: with a hub that answers, without one, and after all was fetched."""
+    written = str(write(tmp_path, TINY.replace("builtin:which_kind", "{task: piqa, shots: 2}")))
+    elsewhere, nowhere = ("launch.gpu=H100", "launch.mfu=0.4"), {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    gone = "benchmarks that are not on this machine: piqa: `ablate prefetch` fetches them"
+    assert gone in ablate(tmp_path, "plan", written, *elsewhere) and asked == []
+    assert "hf:baber/piqa is not on this machine, and the hub cannot be reached" in ablate(tmp_path, "run", written, status=2, **nowhere)
+    ablate(tmp_path, "prefetch", written)
+    assert "absent" not in ablate(tmp_path, "plan", written, *elsewhere, **nowhere)
+
+
+@pytest.mark.slow
 def test_prefetched_once_no_network_is_needed(asked: list[str], tmp_path: Path) -> None:
     written = study(tmp_path)
     fetched = ablate(tmp_path, "prefetch", written)

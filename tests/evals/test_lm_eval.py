@@ -17,10 +17,12 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ablate.errors import DataError, RunError, StudyError
+from ablate.errors import NetworkError, RunError, StudyError
 from ablate.evals import lm_eval
 from ablate.evals.result import Result
+from ablate.prefetch import known
 from ablate.study import spec
+from ablate.study.load import load
 from tests.data.hub_stub import hub
 from tests.evals.made_up import Row, rows
 from tests.evals.small_model import build
@@ -136,9 +138,12 @@ def test_refused(task: str, sentence: str) -> None:
         lm_eval.check([task], 2048)
 
 
-def test_data_that_are_not_here(local: Local) -> None:
-    with pytest.raises(DataError, match=r"the task sciq cannot be loaded \(ConnectionError: no network.*run `ablate prefetch STUDY`"):
+def test_data_that_are_not_here(local: Local, tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match=r"the task sciq cannot be loaded \(ConnectionError: no network.*run `ablate prefetch STUDY`"):
         lm_eval.check(["sciq"], 64)
+    local["EleutherAI/lambada_openai"] = {"test": rows("lambada_openai", 5)}
+    found = known(load(write(tmp_path), None, ["evaluate.lm_eval=[sciq, lambada_openai]"]))
+    assert (found.absent_benchmarks, found.evaluate.lm_eval) == (("sciq",), ["lambada_openai"])
 
 
 def test_a_digest_is_of_the_name_and_of_the_version() -> None:
