@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ablate.data import shards, tokenizer
-from ablate.data.building import pool
+from ablate.data.building import alone, pool
 from ablate.data.overlap import VERSION as OVERLAP_VERSION
 from ablate.data.overlap import Floats, Overlap, is_dirty
 from ablate.data.skipgrams import Skipgrams
@@ -41,6 +41,8 @@ class Part:
     stream: Stream
     space: Workspace
     benchmarks: tuple[Benchmark, ...]
+    content: str
+    """Of the tokens that there were when the work was cut into parts."""
     first: int
     last: int
 
@@ -60,36 +62,32 @@ def measure(streams: Sequence[Stream], benchmarks: Sequence[Benchmark], space: W
         return
     if len(parts) > len(streams) and processes > 1:
         with pool(min(processes, len(parts))) as many:
-            _gather(parts, many.map(Part.search, parts), space)
+            _gather(parts, many.map(Part.search, parts))
     else:
-        _gather(parts, map(Part.search, parts), space)
+        _gather(parts, map(Part.search, parts))
 
 
-def _gather(parts: Sequence[Part], found: Iterable[Found], space: Workspace) -> None:
+def _gather(parts: Sequence[Part], found: Iterable[Found]) -> None:
     """Fold what is found in the parts as it arrives: memory does not follow their number."""
-    sought = {part.stream: part.benchmarks for part in parts}
+    begun = {part.stream: part for part in parts}
     for stream, own in groupby(zip(parts, found, strict=True), key=lambda one: one[0].stream):
-        _write(stream, sought[stream], space, (result for _, result in own))
+        _write(begun[stream], (result for _, result in own))
 
 
 def record(streams: Sequence[Stream], space: Workspace, store: Store) -> None:
     """Put what was measured into results.db where it is not there yet."""
     known = store.overlap_known()
     for stream in streams:
-        folder = stream.open(space).folder
-        state = read_json(folder / FILE)
-        if state is None:
-            continue
-        of = digest([state["content"], state["version"]])
-        was, benchmarks = known.get(folder.name, ("", set()))
-        if of != was or not {row["benchmark_digest"] for row in state["found"]} <= benchmarks:
-            store.record_overlap(folder.name, of, state["found"])
+        opened = stream.open(space)
+        found, of = _current(opened), digest([opened.content, OVERLAP_VERSION])
+        was, benchmarks = known.get(opened.folder.name, ("", set()))
+        if found and (of != was or not {row["benchmark_digest"] for row in found} <= benchmarks):
+            store.record_overlap(opened.folder.name, of, found)
 
 
 def found_in(stream: Stream, space: Workspace) -> list[dict[str, Any]]:
-    """What was measured of a stream: a row a benchmark and method."""
-    state = read_json(stream.open(space).folder / FILE)
-    return list(state["found"]) if state else []
+    """What was measured of a stream as it is now: a row a benchmark and method."""
+    return _current(stream.open(space))
 
 
 def _missing(stream: Stream, benchmarks: Sequence[Benchmark], space: Workspace) -> list[Part]:
@@ -100,7 +98,7 @@ def _missing(stream: Stream, benchmarks: Sequence[Benchmark], space: Workspace) 
         return []
     cuts = range(0, int(opened.starts[-1]), PART_TOKENS)
     bounds = np.unique([*np.searchsorted(opened.starts[:-1], list(cuts)), len(opened.byte_counts)]).tolist()
-    return [Part(stream, space, tuple(wanted.values()), first, last) for first, last in pairwise(bounds)]
+    return [Part(stream, space, tuple(wanted.values()), opened.content, first, last) for first, last in pairwise(bounds)]
 
 
 def _current(opened: shards.Shards) -> list[dict[str, Any]]:
@@ -124,8 +122,11 @@ def decoded(opened: shards.Shards, stream: Stream, first: int, last: int) -> Ite
         yield from made.backend_tokenizer.decode_batch([opened.tokens[a:b].tolist() for a, b in spans], skip_special_tokens=True)
 
 
-def _write(stream: Stream, benchmarks: Sequence[Benchmark], space: Workspace, found: Iterable[Found]) -> None:
-    words, tokens = _sought(stream, benchmarks)
+def _write(part: Part, found: Iterable[Found]) -> None:
+    """Put what was found in all parts of a stream beside what others have found there. Of tokens that another process has added to
+    meanwhile nothing is written: the next audit looks through all of them."""
+    benchmarks = part.benchmarks
+    words, tokens = _sought(part.stream, benchmarks)
     for in_words, in_tokens in found:
         words.add(in_words)
         tokens.add(in_tokens)
@@ -135,8 +136,12 @@ def _write(stream: Stream, benchmarks: Sequence[Benchmark], space: Workspace, fo
     for place, (benchmark, by_word) in enumerate(zip(benchmarks, words.values(), strict=True)):
         for method, values in {**by_word, **{name: parts[place] for name, parts in by_token.items()}}.items():
             rows.append(_row(benchmark, method, values))
-    opened = stream.open(space)
-    write_json(opened.folder / FILE, {"content": opened.content, "version": OVERLAP_VERSION, "found": [*_current(opened), *rows]})
+    own = {benchmark.digest for benchmark in benchmarks}
+    with alone(part.stream.open(part.space).folder / "lock"):
+        opened = part.stream.open(part.space)
+        if opened.content == part.content:
+            others = [row for row in _current(opened) if row["benchmark_digest"] not in own]
+            write_json(opened.folder / FILE, {"content": opened.content, "version": OVERLAP_VERSION, "found": [*others, *rows]})
 
 
 def _row(benchmark: Benchmark, method: str, values: Floats) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -27,6 +28,8 @@ SHOWN_CHARACTERS = 160
 SEQUENCES = 8
 NEAR_SAMPLE = 2000
 """Documents among which near-duplicates are counted."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What a terminal would obey instead of showing it."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Read:
     near_duplicates: int
     """Among the first `near_of` documents."""
     near_of: int
-    contaminated: dict[str, dict[str, int]]
-    """benchmark → method → items that stand in it, both registers together, twins left out; empty before an audit."""
+    contaminated: dict[str, dict[str, tuple[int, int]]]
+    """benchmark → method → items that stand in it, and of how many: those long enough for the method; empty before an audit."""
     samples: list[str]
 
 
@@ -140,16 +143,18 @@ def _read(name: str, stream: prepare.Stream, most_read: int, space: Workspace) -
         tokens_per_byte=tokens / max(size, 1), whole=opened.finite, most_read=most_read,
         hygiene=said if said.get("read") else {},
         near_duplicates=sum(tally.dropped.get(why, 0) for why in ("duplicates", "near_duplicates")), near_of=len(texts),
-        contaminated=_contaminated(stream, space), samples=[text[:SHOWN_CHARACTERS] for text in texts[:SAMPLES]],
+        contaminated=_told(auditing.found_in(stream, space)), samples=[text[: hygiene.SAMPLE_CHARACTERS] for text in texts[:SAMPLES]],
     )  # fmt: skip
 
 
-def _contaminated(stream: prepare.Stream, space: Workspace) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for row in auditing.found_in(stream, space):
+def _told(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, tuple[int, int]]]:
+    """benchmark → method → contaminated items, and the items that the method can tell; all rows together but those of twins."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for row in rows:
         if not row["fresh"]:
             methods = found.setdefault(row["benchmark"], {})
-            methods[row["method"]] = methods.get(row["method"], 0) + row["contaminated"]
+            dirty, told = methods.get(row["method"], (0, 0))
+            methods[row["method"]] = dirty + row["contaminated"], told + row["items"] - row["untold"]
     return found
 
 
@@ -193,9 +198,9 @@ def _read_lines(read: Read) -> list[str]:
             f"dropped: {dropped or 'nothing'}{f'; cut: {cut}' if cut else ''}"
         )
         lines += [f"    {why}: {_line(text)}" for why, texts in said["samples"].items() for text in texts[:1]]
-    lines.append(f"  duplicates  {read.near_duplicates} of the first {read.near_of:,} documents are near copies of an earlier one")
+    lines.append(f"  duplicates  near copies of an earlier document: {read.near_duplicates:,} of the first {read.near_of:,}")
     for benchmark, methods in read.contaminated.items():
-        lines.append(f"  overlap     {benchmark}: " + ", ".join(f"{method} {count}" for method, count in methods.items()))
+        lines.append(f"  overlap     {benchmark}: " + ", ".join(f"{method} {dirty}/{told}" for method, (dirty, told) in methods.items()))
     if not read.contaminated:
         lines.append("  overlap     not looked for yet: `ablate data audit STUDY`")
     return lines + [f"  sample      {_line(text)}" for text in read.samples]
@@ -209,25 +214,18 @@ def reads_text(reads: list[Read]) -> str:
 def audit_text(rows: list[dict[str, Any]]) -> str:
     """Contaminated items by source, benchmark and method, for people; twins left out, streams of a source and registers together."""
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    table: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
-    for row in rows:
-        if not row["fresh"]:
-            cell = table.setdefault((row["source"], row["benchmark"]), {})
-            before = cell.get(row["method"], (0, 0))
-            cell[row["method"]] = before[0] + row["contaminated"], before[1] + row["items"]
     lines = [("source", "benchmark", "items", *methods)]
-    lines += [(*key, str(max(n for _, n in cell.values())), *(str(cell[m][0]) for m in methods)) for key, cell in table.items()]
+    for source in dict.fromkeys(row["source"] for row in rows):
+        own = [row for row in rows if row["source"] == source and not row["fresh"]]
+        for benchmark, found in _told(own).items():
+            items = sum(row["items"] for row in own if (row["benchmark"], row["method"]) == (benchmark, methods[0]))
+            lines.append((source, benchmark, str(items), *("{}/{}".format(*found[method]) for method in methods)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["  ".join(f"{value:<{width}}" for value, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join(
-        [
-            *shown,
-            "",
-            "Items called contaminated, both registers and all streams of a source together; docs/contamination.md defines each method.",
-        ]
-    )
+    told = "Items called contaminated / items that the method can tell (the others are too short for it), both registers and all streams of"
+    return "\n".join([*shown, "", f"{told} a source together; docs/contamination.md defines each method."])
 
 
 def _line(text: str) -> str:
-    short = " ".join(text.split())
+    short = _CONTROL.sub("\ufffd", " ".join(text.split()))
     return short if len(short) <= SHOWN_CHARACTERS else short[: SHOWN_CHARACTERS - 3] + "..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,21 @@ def test_what_leaked_is_found(
     monkeypatch.setattr(audit, "OVERLAP_VERSION", -1)
     audit.measure(streams, benchmarks, space, 1)
     assert audit.found_in(stream, space) == found, "in parts"
+
+
+def test_two_audits_at_once_and_tokens_that_grow_meanwhile(
+    asked: tuple[list[prepare.Stream], list[audit.Benchmark], Workspace],
+) -> None:
+    streams, benchmarks, space = asked
+    for wanted in (benchmarks[:2], benchmarks[1:3]):  # both begun before one of them ends
+        parts = [part for stream in streams for part in audit._missing(stream, wanted, space)]
+        audit.measure(streams, benchmarks[:1], space, 1)
+        audit._gather(parts, map(audit.Part.search, parts))
+    found = [(row["benchmark_digest"], row["method"]) for row in audit.found_in(streams[0], space)]
+    assert len(found) == len(set(found)) == 3 * 8
+    grown = [replace(part, content="fewer tokens") for part in audit._missing(streams[0], benchmarks[3:], space)]
+    audit._gather(grown, map(audit.Part.search, grown))
+    assert len(audit.found_in(streams[0], space)) == len(found), "what was looked through is not all there is"
 
 
 def test_what_another_version_found_takes_the_place_in_the_store(

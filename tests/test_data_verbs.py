@@ -75,7 +75,11 @@ def test_audit_finds_what_leaked_and_inspect_then_shows_it(folder: Path) -> None
     assert 8 <= leaked["palm"] <= 12
     lines = data("audit", folder).splitlines()
     assert lines[0].split()[:5] == ["source", "benchmark", "items", "gpt3", "palm"]
-    assert any(line.split()[:3] == ["web", "which_kind", "608"] for line in lines)
+    shown = {tuple(line.split()[:2]): line.split()[2:] for line in lines}
+    assert shown["web", "which_kind"][0] == "608" and shown["web", "which_kind"][1].endswith("/608"), "both registers; 8 words and more"
+    grammar = [r for r in rows if (r["source"], r["benchmark"], r["method"], r["fresh"]) == ("web", "grammar", "gpt3", False)]
+    told = sum(r["items"] - r["untold"] for r in grammar)
+    assert 0 < told < sum(r["items"] for r in grammar) and shown["web", "grammar"][1] == f"0/{told}"
     assert "overlap     which_kind: gpt3" in data("inspect", folder)
 
 

@@ -63,8 +63,7 @@ class Screen:
         pieces = [] if self.action == "drop_document" else _pieces(text, hits, self.n)
         long = [piece for piece in pieces if len(piece) >= SHORTEST_PIECE]
         if not long or len(pieces) > MOST_PIECES:
-            tally.kept -= 1
-            tally.drop("contaminated", text)
+            tally.take_back("contaminated", text)
             return
         tally.cut_out("contaminated_span", text[_word_spans(text)[int(hits[0])][0] :])
         for piece in pieces:

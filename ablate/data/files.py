@@ -22,13 +22,16 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 def matching(key: str, pattern: str) -> list[Path]:
     """The files that `pattern` matches, in the order of their names; ** goes into folders, $VARIABLES and ~ are replaced.
 
-    DataError, naming the study's `key`, where there is none.
+    DataError, naming the study's `key`, where there is none, or a link to one that is not there.
     """
     where = os.path.expanduser(_VARIABLE.sub(lambda m: _variable(m[1] or m[2], key, pattern), pattern))
-    found = [where] if os.path.isfile(where) else sorted(glob.glob(where, recursive=True))
+    # a set: a pattern with ** twice finds a file several times
+    found = [where] if os.path.isfile(where) else sorted(set(glob.glob(where, recursive=True)))
+    if dangling := [name for name in found if os.path.islink(name) and not os.path.exists(name)]:
+        raise DataError(f"{key}: {dangling[0]} is a link to a file that is not there; fetch what it stands for, or narrow the pattern")
     paths = [Path(name) for name in found if os.path.isfile(name)]
     if not paths:
-        hint = "it is a folder: write FOLDER/*.jsonl" if os.path.isdir(where) else f"looked in {os.getcwd()}"
+        hint = "it is a folder: write FOLDER/*.jsonl" if os.path.isdir(where) else f"looked for {os.path.abspath(where)}"
         raise DataError(f"{key}: {pattern}: no file matches ({hint})")
     return paths
 
@@ -40,14 +43,15 @@ def _variable(name: str, key: str, pattern: str) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes; read again only when its size or time has changed."""
+    """SHA-256 of a file's bytes; read again only when its size or one of its times has changed: archives and copies put back the time
+    of modification, nobody that of the last change (ctime)."""
     stat = path.stat()
-    return _file_hash(path.absolute(), stat.st_size, stat.st_mtime_ns)
+    return _file_hash(path.absolute(), stat.st_size, (stat.st_mtime_ns, stat.st_ctime_ns))
 
 
 @cache
-def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
-    key = hashlib.sha256(f"{path}\0{size}\0{mtime_ns}".encode()).hexdigest()
+def _file_hash(path: Path, size: int, times_ns: tuple[int, int]) -> str:
+    key = hashlib.sha256(f"{path}\0{size}\0{times_ns}".encode()).hexdigest()
     kept = cache_folder() / "hashes" / key[:2] / key
     if size >= KEPT_FROM_BYTES:
         with suppress(OSError, ValueError, KeyError):

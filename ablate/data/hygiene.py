@@ -49,12 +49,20 @@ class Tally:
     cut: dict[str, int] = field(default_factory=dict)
     samples: dict[str, list[str]] = field(default_factory=dict)
 
-    def leave_out(self, reason: str, text: str) -> None:
-        """One that was dropped as it was read, before any rule saw it."""
+    def keep(self, held_out: bool = False) -> None:
+        """One more that is kept. Documents count when it is decided what becomes of them, so that the sum is right at every moment."""
         self.read += 1
-        self.drop(reason, text)
+        self.kept += 1
+        self.held_out += held_out
 
-    def drop(self, reason: str, text: str) -> None:
+    def leave_out(self, reason: str, text: str) -> None:
+        """One more that is dropped."""
+        self.read += 1
+        self._count(self.dropped, reason, text)
+
+    def take_back(self, reason: str, text: str) -> None:
+        """One that was kept so far is dropped after all."""
+        self.kept -= 1
         self._count(self.dropped, reason, text)
 
     def cut_out(self, reason: str, text: str) -> None:
@@ -65,7 +73,7 @@ class Tally:
         counts[reason] = counts.get(reason, 0) + 1
         shown = self.samples.setdefault(reason, [])
         if len(shown) < SAMPLES:
-            shown.append(text[:SAMPLE_CHARACTERS])
+            shown.append(text[:SAMPLE_CHARACTERS].encode(errors="replace").decode())  # half a surrogate pair cannot be printed
 
 
 @dataclass(frozen=True)
@@ -90,16 +98,16 @@ def key_of(text: str) -> int:
 
 
 def distinct(texts: Iterable[str], rules: spec.Hygiene, tally: Tally) -> Iterator[tuple[str, int]]:
-    """The texts that the rules keep, normalised, with their keys, exact duplicates (unless dedup: none) dropped."""
+    """The texts that the rules keep, normalised, with their keys, exact duplicates (unless dedup: none) dropped. The tally counts
+    those that are dropped; whoever takes the others counts these."""
     seen = _Seen()
     for raw in texts:
-        tally.read += 1
         text = normalised(raw, rules.normalize)
         key = key_of(text)
         if reason := _unfit(text, rules):
-            tally.drop(reason, text)
+            tally.leave_out(reason, text)
         elif rules.dedup != "none" and seen.add(key >> 64):
-            tally.drop("duplicates", text)
+            tally.leave_out("duplicates", text)
         else:
             yield text, key
 
@@ -117,14 +125,13 @@ def clean(texts: Iterable[str], rules: spec.Hygiene, is_held_out: Callable[[int]
         for (text, key), bands, sides in zip(block, *_looked_up([text for text, _ in block], before), strict=True):
             sides |= {here[band] for band in bands if band in here}
             if sides and rules.dedup == "near":
-                tally.drop("near_duplicates", text)
+                tally.leave_out("near_duplicates", text)
             elif len(sides) > 1:
-                tally.drop("straddles", text)
+                tally.leave_out("straddles", text)
             else:
                 held_out = sides.pop() if sides else is_held_out(key)
                 here.update(dict.fromkeys(bands, held_out))
-                tally.kept += 1
-                tally.held_out += held_out
+                tally.keep(held_out)
                 yield Document(text, key, held_out)
         before.add(np.array([band | side for band, side in here.items()], np.uint64))
 

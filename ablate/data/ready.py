@@ -49,8 +49,7 @@ def documents(source: Source, tally: Tally) -> Iterator[Ids]:
             if document.size == 0:
                 tally.leave_out("empty", "")
                 continue
-            tally.read += 1
-            tally.kept += 1
+            tally.keep()
             yield document
 
 

@@ -111,10 +111,13 @@ def _generated(source: Source, stream: int) -> Iterator[str]:
 def _cleaned(source: Source, texts: Iterator[str], tally: hygiene.Tally) -> Iterator[str]:
     """An endless stream, of which nothing is held out: held-out text is a stream of its own."""
     if source.hygiene is None:
-        return texts
-    if source.hygiene.dedup == "near":
-        return (kept.text for kept in hygiene.clean(texts, source.hygiene, lambda key: False, tally))
-    return (text for text, _ in hygiene.distinct(texts, source.hygiene, tally))
+        yield from texts
+    elif source.hygiene.dedup == "near":
+        yield from (kept.text for kept in hygiene.clean(texts, source.hygiene, lambda key: False, tally))
+    else:
+        for text, _ in hygiene.distinct(texts, source.hygiene, tally):
+            tally.keep()
+            yield text
 
 
 def measured(source: Source, trained_on: bool) -> Iterator[str]:
@@ -135,7 +138,8 @@ def _file_documents(source: Source, held_out: bool, tally: hygiene.Tally) -> Ite
             yield document.text
     if nothing and not held_out:
         counts = "".join(f", {count} {reason}" for reason, count in tally.dropped.items())
-        raise DataError(f"{source.name}: no document to train on was found ({tally.read} read{counts}, {tally.held_out} held out)")
+        unknown = "; unknown: a column that `where` names is null or missing in the row" if "unknown" in tally.dropped else ""
+        raise DataError(f"{source.name}: no document to train on was found ({tally.read} read{counts}, {tally.held_out} held out){unknown}")
 
 
 @lru_cache(maxsize=64)
@@ -164,7 +168,7 @@ def read(source: Source, tally: hygiene.Tally) -> Iterator[str]:
     """The texts of a finite source as they lie in its files, in their order: the only place where they are read.
 
     `tally` counts what is left out: files of no bytes ("empty_file"), rows that `where` drops ("filtered"; "unknown" where a
-    column of the condition is null or missing), rows whose text is null ("empty").
+    column of the condition is null or missing), rows whose text is null ("empty"). A row that `where` drops needs no text.
     """
     condition = _condition(source.where) if source.where else None
     columns = {source.messages_field or source.text_field, *(condition.names if condition else ())}
@@ -175,13 +179,14 @@ def read(source: Source, tally: hygiene.Tally) -> Iterator[str]:
             continue
         field = "text" if readers.kind(path) == ".txt" else source.text_field
         for place, row in part.rows(columns):
+            if condition and (why := _left_out(condition, path, place, row)):
+                tally.leave_out(why, str(row.get(source.messages_field or field) or ""))
+                continue
             if source.messages_field is None:
                 text = readers.text(path, place, row, field)
             else:
                 text = chat.text(path, place, row, source.messages_field, source.chat_template)
-            if condition and (why := _left_out(condition, path, place, row)):
-                tally.leave_out(why, text or "")
-            elif text is None:
+            if text is None:
                 tally.leave_out("empty", "")
             else:
                 yield text
@@ -207,8 +212,9 @@ def _left_out(condition: where.Where, path: Path, place: str, row: Mapping[str, 
 
 
 def _value(row: Any, name: str, is_text: bool) -> Any:
-    """The column `a`, or `a.b` in an object; None where there is none, or no finite one. is_text: numbers are written as text (CSV)."""
-    for key in name.split("."):
+    """The column `a`, or `a.b` in an object (or of that name); None where there is none, or no finite one. is_text: numbers are
+    written as text (CSV)."""
+    for key in [name] if name in row else name.split("."):
         row = row.get(key) if isinstance(row, Mapping) else None
     if is_text and isinstance(row, str) and _NUMBER.fullmatch(row):
         row = float(row) if set(row) & set(".eE") else int(row)

@@ -67,7 +67,7 @@ class Where:
         except RecursionError:
             raise StudyError(f"where: {self.text[:80]!r}... is nested too deeply") from None
         if not isinstance(answer, bool):
-            raise StudyError(f"where: {self.text!r} is no condition; compare something, such as params < 1B or seed == 0")
+            raise StudyError(f"where: {self.text!r} is no condition; compare what it names with something")
         return answer
 
 
@@ -83,8 +83,8 @@ def parse(text: str, names: Collection[str] | None) -> Where:
     except StudyError as e:
         raise StudyError(f"where: {e} in {text!r}") from None
     except (SyntaxError, ValueError, RecursionError, MemoryError, Warning) as e:
-        why = f" ({e})" if type(e) is ValueError else ""
-        raise StudyError(f"where: {text[:200]!r} cannot be read{why}; write a condition such as params < 1B or seed == 0") from None
+        why, example = f" ({e})" if type(e) is ValueError else "", "params < 1B or seed == 0" if names else "score > 3 and language == 'en'"
+        raise StudyError(f"where: {text[:200]!r} cannot be read{why}; write a condition such as {example}") from None
     return Where(text, tree)
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -131,6 +132,15 @@ def test_an_embedded_corpus_is_cleaned_only_if_asked() -> None:
     assert tally.dropped["near_duplicates"] > 20, tally
     assert left != list(islice(sources.documents(web, 0), 600))
     assert sources.digest(cleaned) != sources.digest(web)
+
+
+@pytest.mark.parametrize("dedup", ["exact", "near", "none"])
+def test_counts_add_up_wherever_an_endless_source_is_left(dedup: Literal["exact", "near", "none"]) -> None:
+    web, tally = Source(builtin="web", noise=Noise(duplicates=0.3), hygiene=Hygiene(dedup=dedup, min_chars=200)), Tally()
+    for taken, _ in enumerate(islice(sources.documents(web, 0, tally), 300), 1):
+        assert tally.kept == taken
+        assert tally.read == tally.kept + sum(tally.dropped.values())
+    assert tally.dropped["short"] > 3
 
 
 @pytest.mark.shared_data

@@ -132,11 +132,31 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert tally.read == tally.kept + sum(tally.dropped.values()) == 10
 
 
+def test_rows_of_another_form(tmp_path: Path) -> None:
+    """Columns may come and go from file to file; a row without the text is refused, unless `where` drops it."""
+    source_of(tmp_path / "a.parquet", parquet([{"text": "a", "score": 5}, {"text": "b", "score": 1}]))
+    source_of(tmp_path / "b.parquet", parquet([{"id": 7, "text": "c"}]))
+    source_of(tmp_path / "c.jsonl", jsonl([{"title": "\ud800", "score": 0}, {"text": "d", "score": 9, "title": "e"}]))
+    tally = Tally()
+    assert list(sources.documents(Source(files=str(tmp_path / "*"), where="score > 3"), 0, tally)) == ["a", "d"]
+    assert tally.dropped == {"filtered": 2, "unknown": 1}
+    with pytest.raises(DataError, match=r"c\.jsonl, line 1: there is no field 'text'; the row has: title, score"):
+        list(sources.documents(Source(files=str(tmp_path / "*")), 0))
+
+
+def test_a_column_with_a_dot_in_its_name(tmp_path: Path) -> None:
+    for name, make in {"a.parquet": parquet, "a.csv": as_csv}.items():
+        source = source_of(tmp_path / name, make([{"text": "a", "meta.n": 5}, {"text": "b", "meta.n": 1}]), where="meta.n > 3")
+        assert list(sources.read(source, Tally())) == ["a"]
+        with pytest.raises(DataError, match=r"2 unknown, 0 held out\); unknown: a column that `where` names is null or missing"):
+            list(sources.documents(source.model_copy(update={"where": "meta.m > 3"}), 0))
+
+
 def test_the_condition_is_in_the_digest_and_is_checked_early(tmp_path: Path) -> None:
     plain = source_of(tmp_path / "a.jsonl", jsonl(ROWS))
     kept = Source(files=plain.files, where="score > 3")
     assert sources.digest(plain) != sources.digest(kept)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read; write a condition such as score > 3"):
         sources.digest(Source(files=plain.files, where="score >"))
     with pytest.raises(DataError, match="line 1: where: 'language > 3' compares"):
         list(sources.read(Source(files=plain.files, where="language > 3"), Tally()))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from ablate.data import hygiene, sources
 from ablate.errors import DataError
-from ablate.study.spec import Noise, Source
+from ablate.study.spec import Hygiene, Noise, Source
 
 
 def rows(path: Path, texts: list[str], field: str = "text") -> Source:
@@ -128,10 +130,37 @@ def test_bad_files_get_a_sentence(tmp_path: Path, name: str) -> None:
 
 
 def test_no_files_get_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no file matches"):
+    with pytest.raises(DataError, match=rf"no file matches \(looked for {tmp_path}/\*.jsonl\)"):
         sources.digest(Source(files=str(tmp_path / "*.jsonl")))
     with pytest.raises(DataError, match="it is a folder"):
         sources.digest(Source(files=str(tmp_path)))
+
+
+def test_a_link_to_nothing_is_no_document_less(tmp_path: Path) -> None:
+    """Data sets under git-annex or DVC are links; what was not fetched must not be left out in silence."""
+    rows(tmp_path / "a.jsonl", ["one"])
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "annex" / "b")
+    with pytest.raises(DataError, match=r"b\.jsonl is a link to a file that is not there; fetch what it stands for"):
+        sources.digest(Source(files=str(tmp_path / "*.jsonl")))
+
+
+def test_a_file_is_read_once_however_often_a_pattern_finds_it(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name, folder in {"one": tmp_path, "two": tmp_path / "a" / "b"}.items():
+        rows(folder / "x.jsonl", [name])
+    for pattern in ("**/*.jsonl", "**/**/*.jsonl"):
+        source = Source(files=str(tmp_path / pattern), hygiene=Hygiene(dedup="none"))
+        assert sorted(sources.documents(source, 0)) == ["one", "two"]
+
+
+def test_another_file_of_the_same_size_and_time_is_another_source(tmp_path: Path) -> None:
+    source = rows(tmp_path / "a.jsonl", ["one"])
+    before, times = sources.digest(source), (tmp_path / "a.jsonl").stat()
+    time.sleep(0.02)  # a tick of the file system's clock
+    rows(tmp_path / "a.jsonl", ["two"])
+    os.utime(tmp_path / "a.jsonl", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert (tmp_path / "a.jsonl").stat().st_size == times.st_size
+    assert sources.digest(source) != before
 
 
 def test_embedded_corpora() -> None:
