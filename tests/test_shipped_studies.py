@@ -63,13 +63,16 @@ def test_a_model_on_eight_gpus_is_done_in_an_eighth_of_its_hours(tmp_path: Path,
     assert 8 * price.wall_seconds / 3600 == pytest.approx(price.device_hours, rel=0.1)
 
 
-def test_what_the_network_must_give_is_named(tmp_path: Path) -> None:
-    price = priced("tinystories_to_7b.yaml", tmp_path)
+@pytest.mark.parametrize(
+    ("profile", "text", "benchmarks", "models"), [(None, "smollm-corpus", 10, 3), ("small", "TinyStories", 5, 1)]
+)
+def test_what_the_network_must_give_is_named(tmp_path: Path, profile: str | None, text: str, benchmarks: int, models: int) -> None:
+    price = plan.price(load(STUDIES / "tinystories_to_7b.yaml", profile), Workspace(tmp_path))
     assert price.device_hours is not None and price.epochs == {}
-    assert {name.split("/")[-1].split(":")[0].split(" ")[0] for name in price.absent} >= {"smollm-corpus", "fineweb-edu", "wikitext"}
+    assert {name.split("/")[-1].split(":")[0].split(" ")[0] for name in price.absent} == {text, "fineweb-edu", "wikitext"}
     named = as_text(price).count("is not on this machine: `ablate prefetch` fetches it")
-    assert named == len(price.absent) + len(price.absent_baselines) and len(price.absent_baselines) == 3
-    assert len(price.absent_benchmarks) == 10 and "benchmarks that are not on this machine: blimp, lambada_openai, " in as_text(price)
+    assert named == len(price.absent) + len(price.absent_baselines) and len(price.absent_baselines) == models
+    assert len(price.absent_benchmarks) == benchmarks and "not on this machine: blimp, lambada_openai, " in as_text(price)
 
 
 @pytest.mark.parametrize("checkpoint", [None, "nowhere"])
