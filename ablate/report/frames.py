@@ -148,8 +148,10 @@ def _is_measured(store: Queryable, study: str) -> bool:
 def _clean(study: str) -> str:
     """The condition that keeps the items that stand in no text of the study, the same for all its runs."""
     read = f"SELECT shards FROM source_usage JOIN results USING (run) WHERE study = {quoted(study)} AND source_usage.tokens > 0"
-    found = f"SELECT benchmark_digest, item FROM item_overlaps WHERE contaminated AND method = 'gpt3' AND shards IN ({read})"
-    return f"{_WITH_ITEMS} AND ((SELECT benchmark_digest FROM benchmark_scores WHERE id = score_id), item) NOT IN ({found})"
+    # EXISTS, for it looks each item up in the primary key; pairs of columns that are NOT IN a list are compared with all of it
+    whose = "benchmark_scores.id = score_id AND item_overlaps.item = item_answers.item"
+    found = f"SELECT 1 FROM item_overlaps JOIN benchmark_scores USING (benchmark_digest) WHERE {whose} AND method = 'gpt3'"
+    return f"{_WITH_ITEMS} AND NOT EXISTS ({found} AND contaminated AND shards IN ({read}))"
 
 
 def _baselines(store: Queryable, study: str) -> pl.DataFrame:
