@@ -67,4 +67,4 @@ class Scoring:
 
 
 def _tokens(benchmark: Benchmark) -> float:
-    return sum(item.letters for item in benchmark.items) / BYTES_PER_TOKEN + WRITTEN_TO_READ * most_tokens(benchmark)
+    return benchmark.letters / BYTES_PER_TOKEN + WRITTEN_TO_READ * most_tokens(benchmark)

@@ -56,8 +56,8 @@ class Wanted:
 
     def benchmarks(self, fresh: bool) -> list[Benchmark]:
         """The benchmarks of a run; with their fresh twins at a family's largest budget, if the study wants them."""
-        own = _catalogue(tuple(self.evaluate.benchmarks), fresh and self.evaluate.fresh_twins)
-        judged = [stories.judged(benchmark, self.evaluate.judge) for benchmark in own]
+        every = _catalogue(tuple(self.evaluate.benchmarks), self.evaluate.fresh_twins)
+        judged = [stories.judged(benchmark, self.evaluate.judge) for benchmark in every if fresh or not benchmark.fresh]
         return [*judged, *lm_eval.benchmarks(self.evaluate.lm_eval)]
 
     def with_items(self) -> list[Benchmark]:

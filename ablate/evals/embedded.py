@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 
 from ablate.data import world
@@ -155,7 +156,7 @@ def items(name: str, register: str, fresh: bool) -> list[Item]:
 
 def _of_template(part: _Part, phrase: Phrase | Pair, template: str, count: int, fresh: bool) -> Iterator[Item]:
     """At least `count` items; the fresh ones come from the blocks behind those of the first set."""
-    pool = world.shuffled(world.generator(0, 0, template).random, part.pool())
+    pool = world.shuffled(world.generator(0, 0, template).random, _pool(part))
     draw = world.generator(0, int(fresh), f"{template} words").random
     if isinstance(phrase, Pair):
         for number, combination in enumerate(pool[count * fresh : count * (fresh + 1)]):
@@ -164,6 +165,11 @@ def _of_template(part: _Part, phrase: Phrase | Pair, template: str, count: int, 
     blocks = -(-count // part.choices)
     for block in islice(_blocks(part, pool), blocks * fresh, blocks * (fresh + 1)):
         yield from _block_items(draw, phrase, [part.fields(draw, *combination) for combination in block], template)
+
+
+@cache
+def _pool(part: _Part) -> list[Combination]:
+    return part.pool()
 
 
 def _blocks(part: _Part, pool: list[Combination]) -> Iterator[list[Combination]]:

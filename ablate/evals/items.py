@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from os.path import commonprefix
 from typing import Any, Literal
 
@@ -89,6 +90,11 @@ class Benchmark:
     """How an output becomes an answer, where the kind has several ways."""
     samples: int = 1
     """Programs written for each prompt, where the kind is "code"."""
+
+    @cached_property
+    def letters(self) -> int:
+        """Characters to read for all items."""
+        return sum(item.letters for item in self.items)
 
     @property
     def questions(self) -> tuple[Item, ...]:
