@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from ablate import audit as auditing
 from ablate import prepare, resolve
 from ablate.data import hygiene, tokenizer
-from ablate.data.mixture import assign
+from ablate.data.mixture import assign, counts
 from ablate.jobs import cores
 from ablate.launch.base import hold
 from ablate.scored import Wanted
@@ -87,12 +88,11 @@ def inspect(study: spec.Study, space: Workspace) -> Inspection:
     runs = resolve.runs(study, space)
     prepare.build(runs, prepare.streams(runs, space), space, cores())
     first = _of_first_seed(runs)
-    wanted = prepare.streams(first, space)
     names = {stream: name for run in first for name, stream in prepare.streams_of(run, space).items()}
     arms = {digest(run.recipe["data"]): run for run in first}
     return Inspection(
         study.name,
-        [_read(names[stream], stream, tokens, space) for stream, tokens in wanted.items()],
+        [_read(names[stream], stream, tokens, space) for stream, tokens in _most_read(first, space).items()],
         [_arm(run, space) for run in arms.values()],
     )
 
@@ -102,7 +102,7 @@ def build(study: spec.Study, space: Workspace) -> list[Read]:
     runs = resolve.runs(study, space)
     prepare.prepare(runs, study.evaluate, space, cores())
     names = {stream: name for run in runs for name, stream in prepare.streams_of(run, space).items()}
-    return [_read(names[stream], stream, tokens, space) for stream, tokens in prepare.streams(runs, space).items()]
+    return [_read(names[stream], stream, tokens, space) for stream, tokens in _most_read(runs, space).items()]
 
 
 def audit(study: spec.Study, space: Workspace) -> list[dict[str, Any]]:
@@ -128,6 +128,17 @@ def audit(study: spec.Study, space: Workspace) -> list[dict[str, Any]]:
 
 def _of_first_seed(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.seed == runs[0].seed]
+
+
+def _most_read(runs: Sequence[Run], space: Workspace) -> dict[prepare.Stream, int]:
+    """Every stream with the tokens that its hungriest run reads."""
+    most: dict[prepare.Stream, int] = {}
+    for run in runs:
+        data = run.recipe["data"]
+        sequences = counts(run.tokens // data["seq_len"], [Fraction(share) for share in data["shares"].values()])
+        for stream, count in zip(prepare.streams_of(run, space).values(), sequences, strict=True):
+            most[stream] = max(most.get(stream, 0), count * data["seq_len"])
+    return most
 
 
 def _read(name: str, stream: prepare.Stream, most_read: int, space: Workspace) -> Read:
@@ -186,10 +197,11 @@ def _read_lines(read: Read) -> list[str]:
     said = read.hygiene
     size = f"{read.documents:,} documents, {format_count(read.tokens)} tokens, {read.bytes / 1e6:.2f} MB"
     ends = "the whole source" if read.whole else "as far as the runs read it"
+    epochs = f" ({read.most_read / read.tokens:.2g} epochs)" if read.whole else ""
     lines = [
         f"{read.source}: {size}, {ends} ({read.folder})",
         f"  fertility   {read.tokens_per_byte:.3f} tokens a byte",
-        f"  read        {format_count(read.most_read)} tokens by the hungriest run",
+        f"  read        {format_count(read.most_read)} tokens by the hungriest run{epochs}",
     ]
     if said:
         dropped, cut = (", ".join(f"{why} {count:,}" for why, count in said.get(which, {}).items()) for which in ("dropped", "cut"))

@@ -56,11 +56,13 @@ def test_inspect_says_what_is_there_and_what_was_dropped(folder: Path) -> None:
     assert web["near_duplicates"] == 1 and web["whole"]
     assert web["tokens_per_byte"] == pytest.approx(web["tokens"] / web["bytes"])
     assert sources["synthetic"]["hygiene"] == {} and not sources["synthetic"]["whole"]
+    assert (web["most_read"], sources["synthetic"]["most_read"]) == (120_000, 120_000 // 64 // 4 * 64)
     arms = {json.dumps(arm["shares"]): [one["source"] for one in arm["sequences"]] for arm in shown["arms"]}
     assert arms['{"synthetic": "1/4", "web": "3/4"}'] == ["web", "web", "web", "synthetic"] * 2
     text = data("inspect", folder)
     assert "dropped: duplicates 1, short 2" in text
     assert "not looked for yet" in text
+    assert f"0.12M tokens by the hungriest run ({120_000 / web['tokens']:.2g} epochs)" in text
     assert "the first sequences of an arm with synthetic 1/4, web 3/4 (seed 0)" in text
 
 
