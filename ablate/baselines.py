@@ -76,6 +76,11 @@ class Baseline:
         except Exception as e:  # each class of tokenizer fails in its own way
             raise DataError(f"the tokenizer in {self.folder} cannot be loaded: {' '.join(str(e).split())[:300]}") from e
 
+    @property
+    def tokenizer_digest(self) -> str:
+        """Of the files that its tokenizer is loaded from."""
+        return digest(_tokenizer_files(Path(self.folder)))
+
     def outcome(self, error: str | None = None, **found: Any) -> dict[str, Any]:
         """What is said of it once it was scored, or why it could not be. `digest`: what the scores in `found` are known by."""
         known = ("digest", "name", "revision", "folder", "params_total", "params_non_embedding")
@@ -109,7 +114,7 @@ def prefix_of(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
 def _baseline(name: str, space: Workspace, key: str) -> Baseline:
     found = pretrained(name, space, key)
     kind, _, identity = str(found.model["weights"]).partition(":")
-    tokenizers = {file: file_hash(path) for file in _TOKENIZERS if (path := found.folder / file).exists()}
+    tokenizers = _tokenizer_files(found.folder)
     if not tokenizers:
         raise StudyError(f"{key}: {name}: there is no tokenizer in {found.folder}; save the model's own there (tokenizer.json)")
     config = json.loads((found.folder / "config.json").read_text(encoding="utf-8"))
@@ -122,3 +127,8 @@ def _baseline(name: str, space: Workspace, key: str) -> Baseline:
         digest=digest({"model": found.model, "tokenizer": tokenizers}), model=found.model, saved_as=saved_as,
         params_non_embedding=counts.non_embedding, params_total=counts.total,
     )  # fmt: skip
+
+
+def _tokenizer_files(folder: Path) -> dict[str, str]:
+    """The hash of each file of the tokenizer in `folder`."""
+    return {file: file_hash(path) for file in _TOKENIZERS if (path := folder / file).exists()}

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedTokenizerFast
 
 from ablate.baselines import Baseline, prefix_of
 from ablate.errors import AblateError, DiskFullError, Interrupted
@@ -25,9 +24,10 @@ from ablate.evals import last_word, lm_eval, safety, scoring, stories, texts, wr
 from ablate.evals.generate import Writer
 from ablate.evals.items import Benchmark
 from ablate.evals.judge import judge_of
+from ablate.evals.kept import Kept
 from ablate.evals.latency import latency
 from ablate.evals.likelihood import reads_trees
-from ablate.evals.requests import Requests, beginning, requests
+from ablate.evals.requests import Requests, beginning
 from ablate.evals.result import Result
 from ablate.scored import Text, Wanted
 from ablate.study import spec
@@ -43,19 +43,13 @@ Row = dict[str, Any]
 class Examiner:
     """Scores the models of one tokenizer; what it makes of benchmarks and texts is made once and serves all of them."""
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, prefix: tuple[int, ...], max_tokens: int, device: torch.device, evaluate: spec.Evaluate,
-        say: Callable[[str], None] = lambda line: None,
-    ) -> None:  # fmt: skip
-        """`prefix`: the tokens that every text begins with for these models; `max_tokens`: how many they see at once; `say` is told every
-        score as it is made."""
-        self.tokenizer = tokenizer
-        self.prefix = prefix
-        self.max_tokens = max_tokens
+    def __init__(self, kept: Kept, device: torch.device, evaluate: spec.Evaluate, say: Callable[[str], None] = lambda line: None) -> None:
+        """`say` is told every score as it is made."""
+        self.kept = kept
         self.device = device
         self.evaluate = evaluate
         self.say = say
-        self._prepared: dict[tuple[str, bool], Any] = {}
+        self._prepared: dict[tuple[str, bool], Requests] = {}
         self._windows: dict[str, texts.Windows | None] = {}
 
     def examine(self, folder: Path, key: str, model: PreTrainedModel, benchmarks: Sequence[Benchmark], measured: Sequence[Text]) -> None:
@@ -89,29 +83,25 @@ class Examiner:
         """The score by the benchmark's kind."""
         match benchmark.kind:
             case "safety":
-                return safety.score(model, self._made(safety.prepare, benchmark, model), self.device)
+                return safety.score(model, self._requests(benchmark, model), self.device)
             case "last_word":
-                return last_word.score(model, self._made(self._asked, benchmark, model), self.device)
+                return last_word.score(model, self._requests(benchmark, model), self.device)
             case "lm_eval":
-                return lm_eval.score(model, self.tokenizer, benchmark, self.max_tokens, self.prefix)
+                return lm_eval.score(model, self.kept.tokenizer, benchmark, self.kept.max_tokens, self.kept.prefix)
             case "story":
                 return stories.score(self._writer(model), benchmark, judge_of(benchmark.name, self.evaluate.judge), judged)
             case "generate" | "code":
                 return written.score(self._writer(model), benchmark, self.evaluate.allow_code_execution)
             case _:
-                return scoring.score(model, self._made(self._asked, benchmark, model), self.device)
+                return scoring.score(model, self._requests(benchmark, model), self.device)
 
     def _writer(self, model: PreTrainedModel) -> Writer:
-        return Writer(model, self.tokenizer, self.device, self.prefix, self.max_tokens)
+        return Writer(model, self.kept.tokenizer, self.device, self.kept.prefix, self.kept.max_tokens)
 
-    def _asked(self, benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int, shared: bool) -> Requests:
-        return requests(benchmark, tokenizer, max_tokens, shared, self.prefix)
-
-    def _made(self, make: Callable[..., Any], benchmark: Benchmark, model: PreTrainedModel) -> Any:
-        """The benchmark, tokenised once for all models that read it alike."""
+    def _requests(self, benchmark: Benchmark, model: PreTrainedModel) -> Requests:
         key = benchmark.digest, reads_trees(model.config.model_type)
         if key not in self._prepared:
-            self._prepared[key] = make(benchmark, self.tokenizer, self.max_tokens, key[1])
+            self._prepared[key] = self.kept.requests(benchmark, key[1])
         return self._prepared[key]
 
     def _measure(self, folder: Path, text: Text, model: PreTrainedModel) -> None:
@@ -128,15 +118,10 @@ class Examiner:
     def _cut(self, text: Text) -> texts.Windows | None:
         """The text, tokenised once; None where its source holds nothing out."""
         if text.name not in self._windows:
-            documents, first = text.documents(), self.prefix[-1] if self.prefix else beginning(self.tokenizer)
-            self._windows[text.name] = texts.windows(documents, self.tokenizer, self.max_tokens, first) if documents else None
+            documents, kept = text.documents(), self.kept
+            first = kept.prefix[-1] if kept.prefix else beginning(kept.tokenizer)
+            self._windows[text.name] = texts.windows(documents, kept.tokenizer, kept.max_tokens, first) if documents else None
         return self._windows[text.name]
-
-
-def refuse_unfit(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> None:
-    """DataError for a benchmark that models of `tokenizer` which see `max_tokens` tokens at once cannot be scored on."""
-    if benchmark.kind in ("choice", "last_word"):
-        requests(benchmark, tokenizer, max_tokens)
 
 
 def scores_in(folder: Path, key: str) -> list[Row]:
@@ -193,9 +178,9 @@ def examine_baseline(
     folder, key = space.baselines / baseline.digest / precision, baseline.scored_in(precision)
     try:
         tokenizer = baseline.tokenizer()
-        prefix = prefix_of(tokenizer)
+        kept = Kept(tokenizer, baseline.tokenizer_digest, prefix_of(tokenizer), baseline.max_tokens, space.requests)
         model = baseline.load(chosen)
-        examiner = Examiner(tokenizer, prefix, baseline.max_tokens, chosen, wanted.evaluate, say)
+        examiner = Examiner(kept, chosen, wanted.evaluate, say)
         examiner.examine(folder, key, model, wanted.benchmarks(fresh=False), wanted.texts())
         cost = cost_of_writing(model, chosen, space)
     except Exception as e:

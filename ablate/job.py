@@ -23,13 +23,14 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ablate import ranks
 from ablate.baselines import Baseline
 from ablate.data import mixture, shards, tokenizer
 from ablate.errors import AblateError, Interrupted
+from ablate.evals import kept
 from ablate.evaluation import Examiner, cost_of_writing, examine_baseline, scores_in, texts_in
 from ablate.jobs import packs_of
 from ablate.launch.base import hold
@@ -115,10 +116,8 @@ class Desk:
         self.data = spec.Data.model_validate(data)
         self.wanted = Wanted(spec.Evaluate.model_validate(job.study["evaluate"]), self.data)
         self.device = chosen
-        self.tokenizer_digest = tokenizer.definition(self.data)
-        self.tokenizer: PreTrainedTokenizerFast = tokenizer.load(job.workspace.tokenizers / self.tokenizer_digest)
-        prefix = (tokenizer.end_of_text(self.tokenizer),)  # as before every document in training
-        self.examiner = Examiner(self.tokenizer, prefix, self.data.seq_len, chosen, self.wanted.evaluate)
+        self.kept = kept.of_study(self.data, job.workspace)
+        self.examiner = Examiner(self.kept, chosen, self.wanted.evaluate)
 
     def mixture(self, recipe: dict[str, Any]) -> mixture.Mixture:
         """The stream of sequences of one family."""
@@ -126,7 +125,7 @@ class Desk:
         streams = []
         for role in data["shares"]:
             source = self.data.trained_on()[role]
-            opened = shards.open_shards(source, seed, self.tokenizer_digest, self.job.workspace, data.get("decontaminate"))
+            opened = shards.open_shards(source, seed, self.kept.tokenizer_digest, self.job.workspace, data.get("decontaminate"))
             streams.append(mixture.Stream(opened, seed, role, data["seq_len"]))
         return mixture.Mixture(streams, [Fraction(share) for share in data["shares"].values()])
 
@@ -196,12 +195,12 @@ def _keep(desk: Desk, trained: Trained) -> None:
     part, final = folder / ".model.part", folder / "model"
     for stale in (part, final):
         shutil.rmtree(stale, ignore_errors=True)
-    separator = tokenizer.end_of_text(desk.tokenizer)
+    separator = tokenizer.end_of_text(desk.kept.tokenizer)
     for config in (trained.model.config, trained.model.generation_config):
         config.bos_token_id = config.eos_token_id = config.pad_token_id = separator
     trained.model.save_pretrained(part)
     # whoever loads it asks the model as it was trained: with the separator before every text
-    tokenizer.beginning_with((separator,), desk.tokenizer).save_pretrained(part)
+    tokenizer.beginning_with((separator,), desk.kept.tokenizer).save_pretrained(part)
     part.rename(final)
     numbers = {k: v for k, v in vars(trained).items() if k not in ("branch", "model", "shared")}
     basis = "packed" if trained.pack > 1 else "shared" if trained.shared else "measured"

@@ -1,4 +1,4 @@
-"""Everything a study's jobs read, built once before the first of them starts: tokenizers and token shards.
+"""Everything a study's jobs read, built once before the first of them starts: tokenizers, token shards and tokenised benchmarks.
 
 Only here is it known how many tokens a finite source really has, so here a run that would repeat a
 source too often is refused, before any step is trained.
@@ -10,17 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 from ablate.data import mixture, shards, sources, tokenizer
 from ablate.data.building import pool
 from ablate.data.decontaminate import Screen
 from ablate.errors import StudyError
-from ablate.evaluation import refuse_unfit
+from ablate.evals import kept
+from ablate.evals.likelihood import reads_trees
 from ablate.scored import Wanted, screen_of
 from ablate.study import spec
 from ablate.study.grid import Run
 from ablate.study.quantities import format_count
 from ablate.workspace import Workspace
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,18 @@ def prepare(runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace, proc
     _refuse_changed(runs)
     check_evaluation(runs, evaluate)
     build(runs, streams(runs, space), space, processes)
-    for data in _distinct(run.data for run in runs):
-        made = tokenizer.load(space.tokenizers / tokenizer.definition(data))
-        for benchmark in Wanted(evaluate, data).benchmarks(fresh=False):
-            refuse_unfit(benchmark, made, data.seq_len)
+    _tokenise(runs, evaluate, space)
     for run in runs:
         _refuse_repetition(run, space)
+
+
+def _tokenise(runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace) -> None:
+    """The benchmarks, as the models will read them. DataError for one that they cannot be scored on."""
+    for data, shared in _distinct((run.data, reads_trees(run.recipe["model"]["family"])) for run in runs):
+        asked = kept.of_study(data, space)
+        for benchmark in Wanted(evaluate, data).benchmarks(fresh=True):
+            if benchmark.kind in kept.KINDS:
+                asked.requests(benchmark, shared)
 
 
 def check_evaluation(runs: Sequence[Run], evaluate: spec.Evaluate, known: spec.Evaluate | None = None, here: bool = True) -> None:
@@ -128,12 +138,12 @@ def usage(run: Run, space: Workspace) -> list[mixture.Usage]:
     ]
 
 
-def _distinct(many: Iterable[spec.Data]) -> list[spec.Data]:
-    kept: list[spec.Data] = []
-    for data in many:
-        if data not in kept:
-            kept.append(data)
-    return kept
+def _distinct(many: Iterable[T]) -> list[T]:
+    found: list[T] = []
+    for one in many:
+        if one not in found:
+            found.append(one)
+    return found
 
 
 def streams(runs: Sequence[Run], space: Workspace) -> dict[Stream, int]:

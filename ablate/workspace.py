@@ -8,6 +8,7 @@ runs/
     jobs/<id>/             one process: job.json, log.txt, lock, slot
     data/<digest>/         token shards of a source, manifest.json last
     tokenizers/<digest>/   a Hugging Face tokenizer folder
+    requests/              tokenised benchmarks, shared by all jobs, a file a benchmark and way of reading it
     compiled/              kernels of torch.compile, shared by all jobs
     latency/               what generating costs, a file a shape and device
     driver.lock            held while `ablate run` lives
@@ -55,6 +56,10 @@ class Workspace:
     @property
     def tokenizers(self) -> Path:
         return self.runs / "tokenizers"
+
+    @property
+    def requests(self) -> Path:
+        return self.runs / "requests"
 
     @property
     def compiled(self) -> Path:
@@ -125,10 +130,10 @@ def renamed_into_place(path: Path) -> Iterator[Path]:
     So a reader never sees half a file, and an existing file survives a full disk.
     Raises DiskFullError where the disk has no room.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with room_for(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             yield part
             with part.open("rb") as f:
                 os.fsync(f.fileno())

@@ -94,6 +94,13 @@ def test_what_generating_costs_is_measured_once_a_shape(undisturbed: Path) -> No
     assert len(list(undisturbed.glob("runs/latency/*.json"))) == 1
 
 
+def test_benchmarks_are_tokenised_once_before_the_jobs(undisturbed: Path) -> None:
+    made = [path.stat().st_mtime_ns for path in undisturbed.glob("runs/requests/*")]
+    began = [path.stat().st_mtime_ns for path in undisturbed.glob("runs/jobs/*/job.json")]
+    assert len(made) == 8 and len(began) == 2  # two benchmarks in two registers, each with its twin
+    assert max(made) < min(began)
+
+
 def test_every_number_of_a_run_is_in_its_folder(undisturbed: Path, tmp_path: Path) -> None:
     shutil.copytree(undisturbed / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns("model", "families", "data"))
     assert ingest(Workspace(tmp_path)).startswith("4 runs recorded")

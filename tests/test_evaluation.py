@@ -15,6 +15,7 @@ from ablate.data.tokenizer import end_of_text, train_bpe
 from ablate.evals import scoring
 from ablate.evals.benchmarks import catalogue, make
 from ablate.evals.items import Item, Prompt
+from ablate.evals.kept import Kept
 from ablate.evaluation import Examiner, cost_of_writing, scores_in, texts_in
 from ablate.model import build, ladder
 from ablate.scored import Text
@@ -40,8 +41,9 @@ def model() -> PreTrainedModel:
     return build.build(ladder.shape(50_000, 400, 128, True), seed=0)
 
 
-def examiner(tokenizer: PreTrainedTokenizerFast, max_tokens: int = 48) -> Examiner:
-    return Examiner(tokenizer, (end_of_text(tokenizer),), max_tokens, torch.device("cpu"), spec.Evaluate())
+def examiner(folder: Path, tokenizer: PreTrainedTokenizerFast, max_tokens: int = 48, judge: spec.Judge | None = None) -> Examiner:
+    kept = Kept(tokenizer, "t" * 16, (end_of_text(tokenizer),), max_tokens, folder / "requests")
+    return Examiner(kept, torch.device("cpu"), spec.Evaluate(judge=judge))
 
 
 def stamps(folder: Path) -> dict[str, int]:
@@ -51,7 +53,7 @@ def stamps(folder: Path) -> dict[str, int]:
 def test_what_is_there_is_not_made_again_and_what_fails_fails_alone(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    examiner(tokenizer).examine(tmp_path, KEY, model, [GRAMMAR, LONG, NUMBERS], [NEUTRAL])
+    examiner(tmp_path, tokenizer).examine(tmp_path, KEY, model, [GRAMMAR, LONG, NUMBERS], [NEUTRAL])
     done = {row["benchmark"]: row for row in scores_in(tmp_path, KEY)}
     assert "a choice of item 0" in done["long"]["error"] and done["long"]["score"] is None
     for benchmark in (GRAMMAR, NUMBERS):
@@ -62,14 +64,14 @@ def test_what_is_there_is_not_made_again_and_what_fails_fails_alone(
     assert capfd.readouterr().err == "", "an error of ours is its sentence, no traceback"
 
     before = stamps(tmp_path)
-    examiner(tokenizer, 128).examine(tmp_path, KEY, model, [GRAMMAR, LONG, NUMBERS], [NEUTRAL])
+    examiner(tmp_path, tokenizer, 128).examine(tmp_path, KEY, model, [GRAMMAR, LONG, NUMBERS], [NEUTRAL])
     after = stamps(tmp_path)
     assert {name for name in after if after[name] != before.get(name)} == {f"scores/{NAME}", f"answers/{NAME}"}
     assert {row["error"] for row in scores_in(tmp_path, KEY)} == {None}, "what failed was tried again"
 
     lost = tmp_path / "answers" / NAME
     lost.unlink()
-    examiner(tokenizer, 128).examine(tmp_path, KEY, model, [GRAMMAR, LONG, NUMBERS], [NEUTRAL])
+    examiner(tmp_path, tokenizer, 128).examine(tmp_path, KEY, model, [GRAMMAR, LONG, NUMBERS], [NEUTRAL])
     assert lost.exists(), "a score whose answers are lost is made again"
 
 
@@ -84,7 +86,7 @@ def test_an_unforeseen_error_is_a_benchmarks_alone_too(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, capfd: pytest.CaptureFixture[str]
 ) -> None:
     few_rows = build.build(ladder.shape(50_000, 300, 128, True), seed=0)  # the tokenizer has 400 ids
-    examiner(tokenizer).examine(tmp_path, KEY, few_rows, [GRAMMAR], [])
+    examiner(tmp_path, tokenizer).examine(tmp_path, KEY, few_rows, [GRAMMAR], [])
     (row,) = scores_in(tmp_path, KEY)
     assert row["error"].startswith("IndexError: ") and row["score"] is None
     assert "Traceback" in capfd.readouterr().err, "which goes to the job's log"
@@ -93,7 +95,7 @@ def test_an_unforeseen_error_is_a_benchmarks_alone_too(
 def test_other_items_by_one_name_stand_beside(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
     fewer = make(GRAMMAR.name, GRAMMAR.group, GRAMMAR.register, False, 0.5, GRAMMAR.items[:20])
     for wanted in (GRAMMAR, fewer, GRAMMAR):  # two studies in turn on one run
-        examiner(tokenizer).examine(tmp_path, KEY, model, [wanted], [])
+        examiner(tmp_path, tokenizer).examine(tmp_path, KEY, model, [wanted], [])
     assert sorted(row["n"] for row in scores_in(tmp_path, KEY)) == [20, len(GRAMMAR.items)]
     assert len(list((tmp_path / "answers").iterdir())) == 2
 
@@ -106,7 +108,7 @@ def test_sentences_are_scored_by_their_perplexity(tmp_path: Path, tokenizer: Pre
         for label, toxicity in (("hate", 5.0), ("neutral", 1.0))
     ]
     benchmark = make("toxigen_safety", "safety", "published", False, None, sentences, "safety")
-    examiner(tokenizer).examine(tmp_path, KEY, model, [benchmark], [])
+    examiner(tmp_path, tokenizer).examine(tmp_path, KEY, model, [benchmark], [])
     (row,) = scores_in(tmp_path, KEY)
     assert (row["metric"], row["score"], row["details"]["group:owls"]) == ("safety", 0.0, 0.0)
     assert row["chance"] == row["details"]["label_blind"] < 1e-6
@@ -118,18 +120,18 @@ def test_what_is_written_is_judged_by_its_rule(tmp_path: Path, tokenizer: PreTra
     asked = [make("gsm8k", "g", "published", False, 0.0, sums, "generate", rule="gsm8k")]
     asked.append(make("mbpp", "g", "published", False, 0.0, programs, "code", rule="mbpp"))
     talkative = build.build({**ladder.shape(50_000, 400, 300, True)}, seed=0)
-    examiner(tokenizer, 300).examine(tmp_path, KEY, talkative, asked, [])
+    examiner(tmp_path, tokenizer, 300).examine(tmp_path, KEY, talkative, asked, [])
     gsm8k, mbpp = scores_in(tmp_path, KEY)
     assert (gsm8k["metric"], gsm8k["score"], gsm8k["details"]) == ("exact_match", 0, {"flexible": 0})
     assert mbpp["score"] is None and "evaluate.allow_code_execution: true" in mbpp["error"]
-    examiner(tokenizer, 48).examine(tmp_path, "another", model, asked[:1], [])
+    examiner(tmp_path, tokenizer, 48).examine(tmp_path, "another", model, asked[:1], [])
     (none,) = scores_in(tmp_path, "another")
     assert "the model sees 48 at once" in none["error"]
 
 
 def test_last_words_are_scored_by_their_log_probability(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
     words = [Prompt(item.context, item.choices[item.answer], "t") for item in NUMBERS.items[:8]]
-    examiner(tokenizer).examine(tmp_path, KEY, model, [make("words", "g", "published", False, None, words, "last_word")], [])
+    examiner(tmp_path, tokenizer).examine(tmp_path, KEY, model, [make("words", "g", "published", False, None, words, "last_word")], [])
     (row,) = scores_in(tmp_path, KEY)
     assert row["error"] is None and row["details"]["perplexity"] > 1
 
@@ -143,8 +145,7 @@ def test_a_judge_that_is_not_there_fails_its_benchmark_alone_and_is_asked_the_ne
     marks = json.dumps({"grammar": 2, "creativity": 2, "consistency": 2, "age_group": "4-5"})
 
     def examined(url: str) -> dict[str, Any]:
-        judge = spec.Judge(url=url, model="grader")
-        asked = Examiner(tokenizer, (end_of_text(tokenizer),), 48, torch.device("cpu"), spec.Evaluate(judge=judge))
+        asked = examiner(tmp_path, tokenizer, judge=spec.Judge(url=url, model="grader"))
         asked.examine(tmp_path, KEY, model, [stories, GRAMMAR], [])
         return {row["benchmark"]: row for row in scores_in(tmp_path, KEY)}
 

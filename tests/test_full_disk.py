@@ -16,7 +16,9 @@ import torch
 
 from ablate.data import shards, tokenizer
 from ablate.errors import DiskFullError
-from ablate.study.spec import Data, Source, Tokenizer
+from ablate.evals.benchmarks import catalogue
+from ablate.evals.kept import Kept
+from ablate.study.spec import Benchmark, Data, Source, Tokenizer
 from ablate.train import checkpoint
 from ablate.workspace import Workspace, read_json, write_json
 from tests.studies import TINY, ablate, start, write
@@ -71,7 +73,7 @@ def sentence(work: Any) -> str | None:
 
 
 def parts(disk: Path, elsewhere: Path) -> None:
-    """A checkpoint, an outcome and token shards: written, refused by a full disk, written after all."""
+    """A checkpoint, an outcome, token shards and requests: written, refused by a full disk, written after all."""
     data = Data(web=WEB, tokenizer=Tokenizer(train_bpe=400))
     tokenizer.prepare(data, Workspace(elsewhere))
     digest = tokenizer.definition(data)
@@ -86,6 +88,10 @@ def parts(disk: Path, elsewhere: Path) -> None:
         (manifest,) = Workspace(space).data.glob("*/manifest.json")
         return str(read_json(manifest)["content"])
 
+    def ask() -> None:
+        benchmark, *_ = catalogue([Benchmark(builtin="grammar")], fresh=False)
+        Kept(made, digest, (), 64, Workspace(disk).requests).requests(benchmark, shared=True)
+
     def state() -> list[Any]:
         loaded = checkpoint.load(disk, "trunk")
         return [loaded and loaded[1]["step"], loaded and float(loaded[0]["a"].sum()), read_json(disk / "outcome.json")["step"]]
@@ -94,11 +100,12 @@ def parts(disk: Path, elsewhere: Path) -> None:
     build(disk, 20_000)
     filler = fill(disk)
     outcome = disk / "outcome.json"
-    refused = [sentence(work) for work in (lambda: save(2), lambda: write_json(outcome, "x" * 10_000), lambda: build(disk, 200_000))]
+    refused = [sentence(work) for work in (lambda: save(2), lambda: write_json(outcome, "x" * 10_000), lambda: build(disk, 200_000), ask)]
     during = state()
     left = sorted(path.name for path in disk.iterdir())
     filler.unlink()
     save(2)
+    ask()
     print(json.dumps([refused, during, left, state(), build(disk, 200_000) == build(elsewhere / "undisturbed", 200_000)]))
 
 

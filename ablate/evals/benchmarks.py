@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from difflib import get_close_matches
 from itertools import product
 
@@ -93,7 +92,7 @@ def make(
     if len(items) < 2:
         raise DataError(f"benchmark {name} has {len(items)} items; a score with a standard error needs at least two")
     scored = {"kind": kind, "rule": rule, "samples": samples}
-    identity = {"name": name, "register": register, "fresh": fresh, **scored, "items": [asdict(item) for item in items]}
+    identity = {"name": name, "register": register, "fresh": fresh, **scored, "items": [vars(item) for item in items]}
     return Benchmark(
         name=name,
         group=group,

@@ -41,18 +41,6 @@ RESAMPLES = 500
 
 
 @dataclass(frozen=True)
-class Sentences:
-    """A benchmark's sentences for one tokenizer; serve every model that uses it."""
-
-    requests: Requests
-    """An item a sentence that can be scored, a continuation a window."""
-    scored: Places
-    """Which sentences can be scored: those of two tokens and more."""
-    tokens: Places
-    """[scored]: tokens scored of each, which is all but the first."""
-
-
-@dataclass(frozen=True)
 class Group:
     """The sentences about one group of people, as places among all."""
 
@@ -72,44 +60,40 @@ class Compared:
     """Two-sided; 1 where all values are equal."""
 
 
-def prepare(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int, shared: bool) -> Sentences:
+def requests(benchmark: Benchmark, tokenizer: PreTrainedTokenizerFast, max_tokens: int, shared: bool) -> Requests:
     """Tokenise the sentences (no special tokens, nothing before them) for models that see at most `max_tokens` tokens; `shared` as in
-    `requests`."""
-    encoded = encode(tokenizer, [prompt.context for prompt in benchmark.prompts])
-    scored = [place for place, ids in enumerate(encoded) if len(ids) > 1]
-    windows = [list(_windows(encoded[place], max_tokens)) for place in scored]
+    evals/requests.py. A continuation is a window of a sentence; one of a single token has none."""
+    windows = [list(_windows(ids, max_tokens)) for ids in encode(tokenizer, [prompt.context for prompt in benchmark.prompts])]
     asked = [window for several in windows for window in several]
     first = np.cumsum([0, *map(len, windows)]).astype(np.int64)
     no_lengths = np.zeros(len(asked), dtype=np.int64)  # nothing here is divided by letters
     batches = tuple(in_trees(asked, first) if shared else one_a_row(asked))
-    return Sentences(
-        requests=Requests(benchmark, batches, first, no_lengths, no_lengths, truncated=0, max_tokens=max_tokens, shared=shared),
-        scored=np.array(scored, dtype=np.int64),
-        tokens=np.array([len(encoded[place]) - 1 for place in scored], dtype=np.int64),
-    )
+    return Requests(benchmark, batches, first, no_lengths, no_lengths, truncated=0, max_tokens=max_tokens, shared=shared)
 
 
 def _windows(ids: list[int], max_tokens: int) -> Iterator[Asked]:
     """Windows of a sentence in which every token but its first is scored once, in as much context as the model sees."""
     stride = len(ids) if len(ids) <= max_tokens else min(STRIDE, max(1, max_tokens // 2))
-    for begin in range(0, len(ids), stride):
+    for begin in range(0, len(ids), max(1, stride)):
         start = max(0, begin + stride - max_tokens)
         window = Asked(ids[start : begin + stride], max(1, begin - start))
         if window.start < len(window.tokens):
             yield window
 
 
-def perplexities(model: PreTrainedModel, sentences: Sentences, device: torch.device) -> Floats:
+def perplexities(model: PreTrainedModel, sentences: Requests, device: torch.device) -> Floats:
     """exp(mean loss a token) of every sentence; NaN for one of a single token. RunError where another is not a finite number."""
-    found = likelihoods(model, sentences.requests, device).logprobs
-    values = np.full(len(sentences.requests.benchmark.items), np.nan)
-    values[sentences.scored] = np.exp(-np.add.reduceat(found, sentences.requests.first_choice[:-1]) / sentences.tokens)
-    return values
+    count = len(sentences.benchmark.items)
+    sentence_of = np.repeat(np.arange(count), np.diff(sentences.first_choice))
+    tokens = sum((np.bincount(sentence_of[batch.choice], minlength=count) for batch in sentences.batches), np.zeros(count))
+    total = np.bincount(sentence_of, weights=likelihoods(model, sentences, device).logprobs, minlength=count)
+    losses: Floats = -np.divide(total, tokens, out=np.full(count, np.nan), where=tokens > 0)
+    return np.exp(losses)
 
 
-def score(model: PreTrainedModel, sentences: Sentences, device: torch.device) -> Result:
+def score(model: PreTrainedModel, sentences: Requests, device: torch.device) -> Result:
     """The safety score of a model (in eval mode, on `device`)."""
-    return result(sentences.requests.benchmark, perplexities(model, sentences, device))
+    return result(sentences.benchmark, perplexities(model, sentences, device))
 
 
 def result(benchmark: Benchmark, perplexity: Floats) -> Result:

@@ -73,8 +73,9 @@ def one_a_row(asked: Sequence[Asked]) -> Iterator[Batch]:
 
 
 def in_trees(asked: Sequence[Asked], first_choice: NDArray[np.int64]) -> Iterator[Batch]:
-    """Batches of whole items; items that begin alike come one after the other, so that they share a trunk or a row."""
-    items = [_Leaves.of(asked, range(a, b)) for a, b in pairwise(first_choice.tolist())]
+    """Batches of whole items; items that begin alike come one after the other, so that they share a trunk or a row. An item without a
+    sequence is in none."""
+    items = [_Leaves.of(asked, range(a, b)) for a, b in pairwise(first_choice.tolist()) if a < b]
     items.sort(key=lambda item: item.sequences[0].tokens)
     alone: list[_Leaves] = []
     for run, shared in _runs([item.head for item in items]):

@@ -167,7 +167,7 @@ def test_a_model_end_to_end(tokenizer: PreTrainedTokenizerFast, model: LlamaForC
     prompts = [sentence(text, label, toxicity, "owls") for label, toxicity in (("hate", 5.0), ("neutral", 1.0)) for text in texts]
     items = benchmark(*prompts, sentence("x", "hate", 5.0, "owls"))
     assert len(encode(tokenizer, [LONG])[0]) > 2 * 64
-    prepared = safety.prepare(items, tokenizer, 64, shared)
+    prepared = safety.requests(items, tokenizer, 64, shared)
     expected = [plain_perplexity(model, tokenizer, text, 64) for text in texts]
     values = safety.perplexities(model, prepared, CPU)
     np.testing.assert_allclose(values, [*expected, *expected, math.nan], rtol=TOLERANCE)
