@@ -75,7 +75,7 @@ def on_meta(model: dict[str, Any]) -> PreTrainedModel:
 
 def count(model: dict[str, Any]) -> Counts:
     """Exact counts of any shape, from the model on the meta device. Position embeddings are embeddings."""
-    return _count(json.dumps(model))
+    return _count(json.dumps({key: value for key, value in model.items() if key != "weights"}))
 
 
 @lru_cache(maxsize=256)
@@ -88,7 +88,8 @@ def _count(model: str) -> Counts:
 
 
 def load(model: dict[str, Any], folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """The model on the CPU with the weights in `folder`. RunError where they are not those of this shape."""
+    """The model on the CPU with the weights in `folder`. RunError where they are not those of this shape, or where it is no model
+    that predicts the next token."""
     with torch.random.fork_rng(devices=[]):
         loaded, report = transformers.AutoModelForCausalLM.from_pretrained(
             folder, config=config_of(model), dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
@@ -97,4 +98,17 @@ def load(model: dict[str, Any], folder: Path, dtype: torch.dtype = torch.float32
         raise RunError(
             f"the weights in {folder} lack {lacking[0]} ({len(lacking)} tensors in all) of the model that its config.json describes"
         )
+    if not _is_causal(loaded):
+        raise RunError(
+            f"the model in {folder} reads what comes after a token, as models do that fill gaps: it can neither be trained nor scored as "
+            "one that predicts the next token; name another"
+        )
     return loaded
+
+
+@torch.no_grad()
+def _is_causal(model: PreTrainedModel) -> bool:
+    """Whether no logit depends on a later token. transformers builds BERT and its kin as language models without a word of protest."""
+    tokens = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1]])
+    one, other = model(input_ids=tokens, use_cache=False).logits[:, :-1]
+    return not (one - other).norm() > 10 * torch.finfo(one.dtype).eps * one.norm()

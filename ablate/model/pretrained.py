@@ -13,9 +13,11 @@ from typing import Any
 
 import huggingface_hub
 import transformers
+from safetensors import SafetensorError, safe_open
 
 from ablate.data.files import file_hash
 from ablate.errors import StudyError
+from ablate.model.build import count
 from ablate.model.presets import window_key
 from ablate.study.grid import digest
 from ablate.workspace import Workspace, read_json
@@ -58,7 +60,7 @@ def pretrained(name: str, space: Workspace | None, key: str = "model.from") -> P
         folder = folder.absolute()
         config = _config(folder, name)
         weights = _weights(folder, name)
-        return Pretrained(folder, {**_shape(config, folder, name), "weights": identity or _hash(weights)})
+        return Pretrained(folder, {**_model(config, folder, name), "weights": identity or _hash(weights)})
     except StudyError as e:
         raise StudyError(f"{key}: {e}") from None
 
@@ -80,7 +82,10 @@ def _found(name: str, space: Workspace | None) -> tuple[Path, str | None]:
 
 def _existing(name: str) -> Path | None:
     path = Path(os.path.expanduser(os.path.expandvars(name)))
-    return path if path.is_dir() else None
+    try:
+        return path if path.is_dir() else None
+    except OSError:  # longer than a name can be, or behind a closed door
+        return None
 
 
 def _run(prefix: str, space: Workspace | None) -> tuple[Path, str]:
@@ -161,6 +166,12 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
 
 def _weights(folder: Path, name: str) -> list[Path]:
     found = sorted(folder.glob("model*.safetensors"))
+    for path in found:
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except (OSError, SafetensorError) as e:
+            raise StudyError(f"{name}: {path} is no safetensors file, or a damaged one ({e}); copy or fetch it again") from None
     if found:
         return found
     pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
@@ -176,17 +187,25 @@ def _hash(weights: list[Path]) -> str:
     return f"sha256:{digest({path.name: file_hash(path) for path in weights})}"
 
 
-def _shape(config: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
-    """The config's values as written, under common names; dropout is 0, as a resumed run must repeat itself."""
+def _model(config: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
+    """The shape. StudyError where transformers cannot build a model of it."""
     try:
-        made = transformers.AutoConfig.for_model(**config)
-        common = {own: name for name, own in made.attribute_map.items() if name in (*_COMMON, "max_position_embeddings")}
-        values = {common.get(key, key): value for key, value in config.items() if not _BOOKKEEPING.fullmatch(key)}
-        values |= {key: getattr(made, key) for key in (*_COMMON, "tie_word_embeddings") if key not in values}
-    except Exception as e:  # the config class refuses what it likes, each in its own way
-        raise StudyError(
-            f"{name}: {folder / 'config.json'} does not describe a model that transformers can build: {e}"
-        ) from None
+        model = _shape(config)
+        if nothing := [key for key in _COMMON if model[key] < 1]:
+            raise ValueError(f"{nothing[0]} is {model[nothing[0]]}")
+        count(model)
+    except Exception as e:  # every architecture refuses what it likes, each in its own way
+        reason = " ".join(str(e).split()) or type(e).__name__
+        raise StudyError(f"{name}: {folder / 'config.json'} does not describe a model that transformers can build: {reason}") from None
+    return model
+
+
+def _shape(config: dict[str, Any]) -> dict[str, Any]:
+    """The config's values as written, under common names; dropout is 0, as a resumed run must repeat itself."""
+    made = transformers.AutoConfig.for_model(**config)
+    common = {own: name for name, own in made.attribute_map.items() if name in (*_COMMON, "max_position_embeddings")}
+    values = {common.get(key, key): value for key, value in config.items() if not _BOOKKEEPING.fullmatch(key)}
+    values |= {key: getattr(made, key) for key in (*_COMMON, "tie_word_embeddings") if key not in values}
     values |= {key: 0.0 for key, value in made.to_dict().items() if re.search("drop", key) and isinstance(value, float)}
     if window_key(values) not in values:
         values["max_position_embeddings"] = getattr(made, "max_position_embeddings", UNSTATED_WINDOW)

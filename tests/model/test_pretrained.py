@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from ablate import resolve
 from ablate.data.tokenizer import train_bpe
@@ -96,6 +96,11 @@ def unknown(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": "replit_lm", "auto_map": {"AutoModelForCausalLM": "code.Model"}}))
 
 
+def says(folder: Path, **values: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **values}))
+
+
 @pytest.mark.parametrize(
     ("damage", "overrides", "sentence"),
     [
@@ -104,11 +109,15 @@ def unknown(folder: Path) -> None:
         (pickled, [], r"pytorch_model.bin, a pickle, which can run code and is never opened; convert it"),
         (unknown, [], "no causal language model of the type 'replit_lm', and code from a checkpoint is never run"),
         (lambda f: (f / "config.json").write_text("{"), [], "config.json cannot be read"),
+        (lambda f: says(f, n_inner=-8), [], "does not describe a model that transformers can build: Trying to create tensor with negative"),
+        (lambda f: says(f, n_layer=0), [], "does not describe a model that transformers can build: num_hidden_layers is 0"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 50), [], "model.safetensors is no safetensors file, or a damaged one"),
         (lambda f: saved(f, tokens=400), [], "has 400 tokens, more than the 320 rows"),
         (None, ["data.tokenizer.train_bpe=1024"], "the weights of model.from: start know the tokens of their own tokenizer"),
         (None, ["grid.params=[50k]"], "params: the model of model.from has .* leave params out"),
         (None, ["data.seq_len=128"], "data.seq_len: 128 is more than the 64 tokens"),
         (None, ["model.from=nowhere"], "'nowhere' is no folder here, no run:DIGEST and no hub id"),
+        (None, ["model.from=" + 300 * "a"], "is no folder here, no run:DIGEST and no hub id"),
         (None, ["model.from=run:abc"], "run:abc: there is no such run"),
         (None, ["model.from=owner/model"], "as a model of the Hugging Face Hub it is neither in the cache nor to be had"),
     ],
@@ -130,6 +139,14 @@ def test_weights_that_lack_a_tensor_are_not_made_up(tmp_path: Path) -> None:
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(RunError, match=r"lack transformer.h.1.mlp.c_fc.weight \(1 tensors"):
         build.load(pretrained(str(folder), Workspace(tmp_path)).model, folder)
+
+
+def test_a_model_that_fills_gaps_is_refused(tmp_path: Path) -> None:
+    """Its loss would be that of copying the next token."""
+    shape = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    AutoModelForMaskedLM.from_config(AutoConfig.for_model("bert", **shape)).save_pretrained(tmp_path)
+    with pytest.raises(RunError, match="reads what comes after a token"):
+        build.load(pretrained(str(tmp_path), Workspace(tmp_path)).model, tmp_path)
 
 
 def test_the_shipped_fine_tune_resolves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
