@@ -157,7 +157,9 @@ class Launch(Block):
     """How jobs are started. Nothing here is in a digest; it is recorded with each attempt."""
 
     launcher: Literal["local", "inline"] = Field("local", alias="with", description="local: one process a slot; inline: in this process")
-    slots: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field("auto", description="jobs at once; auto: one a GPU, or one a core")
+    slots: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        "auto", description="jobs at once; auto: one a GPU, or one a core"
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: Literal["auto"] | bool = Field("auto", description="torch.compile; auto: where a compiler is at hand and it pays")
     share: Literal["trunk", "none"] = Field("trunk", description="trunk: runs that differ only in tokens share one trunk")
