@@ -148,6 +148,8 @@ def _lines(path: Path, f: IO[bytes]) -> Iterator[tuple[int, str]]:
         number += 1
         if len(line) > LONGEST:
             raise DataError(f"{path}, line {number}: longer than {LONGEST >> 20} MiB; is this really one document a line?")
+        if b"\0" in line:
+            raise DataError(f"{path}, line {number}: there are NUL bytes in it, as in UTF-16 and damaged files; convert the file to UTF-8")
         try:
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as e:

@@ -176,6 +176,8 @@ BAD = {
     "columns.csv": (b"text,score\na,1\nb\n", "line 3: 1 columns, and the first line names 2"),
     "quote.csv": (b'text,score\n"a,1\n', "line 2: not CSV"),
     "latin.csv": ("text\nschön\n".encode("latin-1"), "line 2: not valid UTF-8"),
+    "utf16.txt": ("no mark\nat its start".encode("utf-16-le"), "line 1: there are NUL bytes in it"),
+    "hole.csv": (b"text\na\n" + bytes(500), "line 3: there are NUL bytes in it"),
     "cut.json": (b'[{"text": "a"}, {"text": "b"', "line 1: not JSON"),
     "open.json": (b'[{"text": "a"},\n', "line 2: not JSON (the array does not end)"),
     "after.json": (b'[{"text": "a"}]\n[{"text": "b"}]', "text after the end of the array"),
