@@ -247,7 +247,10 @@ def test_scores_in_two_number_formats_are_never_taken_for_one_another(tmp_path: 
     wanted = Wanted(spec.Evaluate.model_validate({"benchmarks": ["builtin:grammar"]}), None)
     exact = examine_baseline(space, base, wanted, cpu)
     before = stamps(space.baselines / base.digest / "float32")
+    asked = {path: path.stat().st_mtime_ns for path in space.requests.iterdir()}
     rounded = examine_baseline(space, AsOnAGpu(**asdict(base)), wanted, cpu)
+    assert {path: path.stat().st_mtime_ns for path in space.requests.iterdir()} == asked, "its benchmarks are tokenised once"
+    assert len(asked) == 2
     assert (exact["precision"], rounded["precision"], exact["error"], rounded["error"]) == ("float32", "bfloat16", None, None)
     assert wanted.is_met(exact, False) and wanted.is_met(rounded, False)
     one, other = ({row["digest"]: row["mean_logprob"] for row in outcome["scores"]} for outcome in (exact, rounded))
