@@ -11,6 +11,7 @@ from ablate.model import ladder
 from ablate.model.build import build
 from ablate.model.gpus import GPUS
 from ablate.model.memory import LOGIT_BYTES, LOGITS_AT_ONCE, RESERVED, activation_bytes, fits, memory
+from ablate.model.presets import preset
 from ablate.train.device import can_compile
 from ablate.train.forward import Forward
 
@@ -97,6 +98,13 @@ def test_a_fit_holds_and_one_device_fewer_does_not(params: int) -> None:
         if fit.devices > 1:
             assert memory(model, BF16, 2048, 1, fit.devices // 2, checkpointing=True).total > GPUS[fit.gpu].bytes - RESERVED
     assert {fit.gpu: fit.devices for fit in fits(model, BF16, 2048, most_devices=1)}["L4"] is None
+
+
+def test_what_the_head_of_the_chat_fine_tune_says() -> None:
+    shape, train = preset("phi-1.5").shape(50_295, 2048), {**BF16, "batch_tokens": 16_384}
+    found = {fit.gpu: (fit.devices, fit.checkpointing) for fit in fits(shape, train, 2048)}
+    assert found["RTX-4090"] == (2, True) and found["A100-40GB"] == (1, False)
+    assert [round(memory(shape, train, 2048, 1, 1, again).total / 1e9, 1) for again in (True, False)] == [26.5, 30.2]
 
 
 def test_seven_billion_on_each_gpu() -> None:
