@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ablate.data import shards, tokenizer
+from ablate.data.blocks import blocks
 from ablate.data.building import alone, pool
 from ablate.data.overlap import VERSION as OVERLAP_VERSION
 from ablate.data.overlap import Floats, Overlap, is_dirty
@@ -28,7 +29,8 @@ from ablate.workspace import Workspace, read_json, write_json
 FILE = "overlap.json"
 PART_TOKENS = 20_000_000
 """Looked through by one process at a time: a few seconds, more than a process takes to start."""
-BLOCK_DOCUMENTS = 1000
+BLOCK_DOCUMENTS, BLOCK_TOKENS = 1000, 300_000
+"""Decoded at once: so many documents, fewer where they are long."""
 
 Found = tuple[list[Any], list[Any]]
 """What an Overlap and a Skipgrams have found, as their `add` takes it."""
@@ -117,9 +119,9 @@ def _sought(stream: Stream, benchmarks: Sequence[Benchmark]) -> tuple[Overlap, S
 def decoded(opened: shards.Shards, stream: Stream, first: int, last: int) -> Iterator[str]:
     """The documents as text; exact for byte-level tokenizers, and nearly so for others."""
     made = tokenizer.load(stream.tokenizer)
-    for begin in range(first, last, BLOCK_DOCUMENTS):
-        spans = pairwise(opened.starts[begin : min(begin + BLOCK_DOCUMENTS, last) + 1].tolist())
-        yield from made.backend_tokenizer.decode_batch([opened.tokens[a:b].tolist() for a, b in spans], skip_special_tokens=True)
+    spans = pairwise(opened.starts[first : last + 1])
+    for block in blocks(spans, lambda span: int(span[1] - span[0]), BLOCK_TOKENS, BLOCK_DOCUMENTS):
+        yield from made.backend_tokenizer.decode_batch([opened.tokens[a:b].tolist() for a, b in block], skip_special_tokens=True)
 
 
 def _write(part: Part, found: Iterable[Found]) -> None:

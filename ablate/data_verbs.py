@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -143,9 +143,9 @@ def _most_read(runs: Sequence[Run], space: Workspace) -> dict[prepare.Stream, in
 
 def _read(name: str, stream: prepare.Stream, most_read: int, space: Workspace) -> Read:
     opened = stream.open(space)
-    texts = list(islice(auditing.decoded(opened, stream, 0, len(opened.byte_counts)), NEAR_SAMPLE))
-    tally = hygiene.Tally()
-    for _ in hygiene.clean(texts, spec.Hygiene(normalize="none", dedup="near"), lambda key: False, tally):
+    texts = islice(auditing.decoded(opened, stream, 0, len(opened.byte_counts)), NEAR_SAMPLE)
+    samples, tally = list(islice(texts, SAMPLES)), hygiene.Tally()
+    for _ in hygiene.clean(chain(samples, texts), spec.Hygiene(normalize="none", dedup="near"), lambda key: False, tally):
         pass
     tokens, size = int(opened.starts[-1]), int(opened.byte_counts.sum())
     said = read_json(opened.folder / "manifest.json")["hygiene"]
@@ -153,8 +153,8 @@ def _read(name: str, stream: prepare.Stream, most_read: int, space: Workspace) -
         source=name, folder=opened.folder.name, documents=len(opened.byte_counts), tokens=tokens, bytes=size,
         tokens_per_byte=tokens / max(size, 1), whole=opened.finite, most_read=most_read,
         hygiene=said if said.get("read") else {},
-        near_duplicates=sum(tally.dropped.get(why, 0) for why in ("duplicates", "near_duplicates")), near_of=len(texts),
-        contaminated=_told(auditing.found_in(stream, space)), samples=[text[: hygiene.SAMPLE_CHARACTERS] for text in texts[:SAMPLES]],
+        near_duplicates=sum(tally.dropped.get(why, 0) for why in ("duplicates", "near_duplicates")), near_of=tally.read,
+        contaminated=_told(auditing.found_in(stream, space)), samples=[text[: hygiene.SAMPLE_CHARACTERS] for text in samples],
     )  # fmt: skip
 
 

@@ -288,7 +288,8 @@ def _columnar(path: Path, columns: list[str] | None) -> Iterator[tuple[str, Row]
 
 def _batches(path: Path, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
     if kind(path) == ".parquet":
-        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+        # without a buffer all of a row group's column is read at once, which may be all of the file
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=_CHUNK) as file:
             yield from file.iter_batches(_BATCH_ROWS, columns=None if columns is None else _present(columns, file.schema_arrow))
         return
     with pa.memory_map(str(path)) as mapped:

@@ -119,9 +119,11 @@ def open_shards(source: Source, stream: int, tokenizer_digest: str, workspace: W
         )
     shape = (manifest.documents, 2)
     documents = np.fromfile(folder / "documents.bin", dtype=np.int64, count=2 * manifest.documents).reshape(shape)
+    starts = np.zeros(manifest.documents + 1, np.int64)
+    np.cumsum(documents[:, 0], out=starts[1:])
     return Shards(
         tokens=np.memmap(folder / "tokens.bin", dtype=manifest.dtype, mode="r", shape=(manifest.tokens,)),
-        starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(documents[:, 0])]),
+        starts=starts,
         byte_counts=np.ascontiguousarray(documents[:, 1]),
         finite=sources.is_finite(source),
         folder=folder,

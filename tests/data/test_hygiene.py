@@ -55,7 +55,7 @@ def test_every_document_is_counted_under_one_reason_with_samples() -> None:
 
 
 def test_exact_duplicates_far_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hygiene._Seen, "PENDING", 10)
+    monkeypatch.setattr(hygiene.Seen, "PENDING", 10)
     texts = [f"document {n % 300}" for n in range(700)]
     tally = Tally()
     assert [text for text, _ in distinct(texts, Hygiene(), tally)] == texts[:300]

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import random
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -232,6 +233,14 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0] < 20_000_000
+
+
+def test_a_parquet_file_of_one_row_group_is_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "_CHUNK", 100_000)
+    texts = [random.Random(i).randbytes(400).hex() for i in range(10_000)]
+    pyarrow.parquet.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", compression="none", data_page_size=100_000)
+    size, before = (tmp_path / "a.parquet").stat().st_size, pa.total_allocated_bytes()
+    assert max(pa.total_allocated_bytes() - before for _ in readers.rows(tmp_path / "a.parquet", ["text"])) < size / 2
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
