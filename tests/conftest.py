@@ -8,6 +8,14 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch loads: two threads on a busy core are slower than one
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # as in jobs: more are processes that first load torch themselves
+
+LONGEST = ("test_drive.py", "test_agreement.py", "test_baselines.py", "test_devices.py", "test_full_disk.py")
+"""Files that are begun first, whole files being dealt to the workers: none is left alone with one of these at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")

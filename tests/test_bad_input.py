@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ablate.study.load import load
 from tests.studies import TINY, ablate, typed, write
+from tests.test_plan import known
 
 
 def refused(folder: Path, *words: str, text: str = TINY, arguments: tuple[str, ...] = ()) -> str:
@@ -57,6 +59,7 @@ def test_an_override_with_a_wrong_path(tmp_path: Path) -> None:
 
 
 def test_a_budget_of_device_hours(tmp_path: Path) -> None:
+    known(tmp_path, load(write(tmp_path)))
     refused(tmp_path, "device-hours", "--budget", arguments=("--budget", "1s"))
 
 
@@ -98,8 +101,7 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
         pytest.skip("no tmpfs can be mounted here")
     try:
         write(disk)
-        said = ablate("run", "tiny.yaml", cwd=disk, status=2)
-        assert "disk" in said
+        assert "disk" in typed("run", "tiny.yaml", cwd=disk, status=2)
     finally:
         os.system(f"umount {disk}")
 

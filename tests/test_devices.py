@@ -13,7 +13,7 @@ import pytest
 from ablate.errors import StudyError
 from ablate.resolve import runs
 from ablate.study.load import load
-from tests.studies import TINY, ablate, numbers, start, write
+from tests.studies import TINY, numbers, start, typed, write
 
 ONE = (
     TINY.replace("synthetic_ratio: [0, 1]", "synthetic_ratio: [1]").replace("tokens: [60k, 120k]", "tokens: [60k]")
@@ -42,7 +42,7 @@ def test_two_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
     alone.mkdir()
     together.mkdir()
     write(alone, ONE)
-    ablate("run", "tiny.yaml", cwd=alone)
+    typed("run", "tiny.yaml", "launch.with=inline", cwd=alone)
     write(together, TWO)
     driver = start("run", "tiny.yaml", cwd=together)
     deadline = time.monotonic() + 120
@@ -59,5 +59,5 @@ def test_two_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
         if one[1] == "done":
             assert two[2:4] == pytest.approx(one[2:4], abs=0.005), "final loss and bits per byte"
     attempt = "select distinct devices, activation_checkpointing from attempts where status = 'done'"
-    assert ablate("query", attempt, "--format", "csv", cwd=together).splitlines()[1] == "2,0"
+    assert typed("query", attempt, "--format", "csv", cwd=together).splitlines()[1] == "2,0"
     assert not list(together.glob("runs/*/branch.*")), "checkpoints go when a run is recorded"

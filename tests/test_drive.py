@@ -19,7 +19,7 @@ from ablate.drive import _signals_as_interrupt
 from ablate.store.store import Store
 from ablate.verbs import ingest
 from ablate.workspace import Workspace
-from tests.studies import TINY, ablate, numbers, start, write
+from tests.studies import TINY, ablate, numbers, start, typed, write
 
 PAIRS = "".join(f'{{"sentence_good": "the cat {i} sleeps", "sentence_bad": "the cat {i} sleep", "UID": "agreement"}}\n' for i in range(20))
 
@@ -41,9 +41,9 @@ def with_data_of(other: Path, folder: Path) -> Path:
     return folder
 
 
-def workers(folder: Path) -> list[int]:
-    """Processes that hold a job's lock now."""
-    return [json.loads(p.read_text())["pid"] for p in folder.glob("runs/jobs/*/lock") if p.read_text() and _lives(p)]
+def workers(folder: Path) -> dict[str, int]:
+    """Job → process of those that hold their job's lock now."""
+    return {p.parent.name: json.loads(p.read_text())["pid"] for p in folder.glob("runs/jobs/*/lock") if p.read_text() and _lives(p)}
 
 
 def _lives(lock: Path) -> bool:
@@ -54,6 +54,13 @@ def _lives(lock: Path) -> bool:
     return True
 
 
+def signal_all(folder: Path, number: signal.Signals) -> None:
+    """To every worker of the folder."""
+    for pid in workers(folder).values():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 200) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -61,12 +68,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 200) -> None:
         time.sleep(0.01)
 
 
-def wait_for_workers(folder: Path, seconds: float = 60) -> list[int]:
-    deadline = time.monotonic() + seconds
-    while not (alive := workers(folder)):
-        assert time.monotonic() < deadline, "no worker started"
-        time.sleep(0.05)
-    return alive
+def at_work(folder: Path, since: float) -> bool:
+    """Whether a worker that started after `since` has come so far as to carry a run."""
+    return any(p.stat().st_mtime >= since for p in folder.glob("runs/*/run.json"))
 
 
 def test_a_study_runs_to_its_end(undisturbed: Path) -> None:
@@ -116,10 +120,9 @@ def test_every_number_of_a_run_is_in_its_folder(undisturbed: Path, tmp_path: Pat
 def test_the_same_command_again_changes_nothing(undisturbed: Path) -> None:
     before = numbers(undisturbed)
     stamps = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*.safetensors")}
-    began = time.monotonic()
-    out = ablate("run", "tiny.yaml", cwd=undisturbed)
-    assert "nothing to train" in out
-    assert time.monotonic() - began < 30  # 10 s alone on two cores; tests share them
+    began = time.process_time()
+    assert "nothing to train" in typed("run", "tiny.yaml", cwd=undisturbed)
+    assert time.process_time() - began < 10  # of CPU, so that what else the machine does counts for nothing
     assert numbers(undisturbed) == before
     assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*.safetensors")} == stamps
 
@@ -136,7 +139,7 @@ def test_an_audit_that_a_killed_driver_did_not_make_is_made(undisturbed: Path, t
     for path in folder.glob("runs/data/*/overlap.json"):
         path.unlink()
     assert any(row[-1] for row in before)
-    assert "nothing to train" in ablate("run", "tiny.yaml", cwd=folder)
+    assert "nothing to train" in typed("run", "tiny.yaml", cwd=folder)
     with contextlib.closing(sqlite3.connect(folder / "results.db")) as db:
         assert db.execute(clean).fetchall() == before
 
@@ -147,45 +150,48 @@ def test_a_level_and_a_benchmark_more_retrain_nothing(undisturbed: Path, tmp_pat
     before = {row[0]: row for row in numbers(folder)[:4]}
     weights = {p: p.read_bytes() for p in folder.glob("runs/*/model/model.safetensors")}
     write(folder, TINY.replace("tokens: [60k, 120k]", "tokens: [60k, 120k, 180k]"))
-    assert "6 runs: 4 done, 2 to go" in ablate("run", "tiny.yaml", cwd=folder)
+    assert "6 runs: 4 done, 2 to go" in typed("run", "tiny.yaml", cwd=folder)
     after = {row[0]: row for row in numbers(folder)[:6]}
     assert {digest: after[digest] for digest in before} == before
     predicted = "select sum(predicted_device_hours > 0), sum(predicted_device_hours is null), count(*) from results"
-    assert ablate("query", predicted, "--format", "csv", cwd=folder).splitlines()[1] == "2,4,6"  # the first ones met an unknown machine
+    assert typed("query", predicted, "--format", "csv", cwd=folder).splitlines()[1] == "2,4,6"  # the first ones met an unknown machine
 
     (folder / "pairs.jsonl").write_text(PAIRS)
     (folder / "extra.txt").write_text("The cat sat on the mat and the dog saw it.\n" * 50)
     benchmarks = "[builtin:grammar, builtin:which_kind, {task: blimp, files: pairs.jsonl, name: pairs}]"
-    more = [f"evaluate.benchmarks={benchmarks}", "data.held_out={extra: {files: extra.txt}}"]
-    assert "4 runs: 0 done, 4 to go" in ablate("run", "tiny.yaml", "grid.tokens=[60k, 120k]", *more, cwd=folder)
+    more = [f"evaluate.benchmarks={benchmarks}", "data.held_out={extra: {files: extra.txt}}", "launch.with=inline"]
+    assert "4 runs: 0 done, 4 to go" in typed("run", "tiny.yaml", "grid.tokens=[60k, 120k]", *more, cwd=folder)
     assert {p: p.read_bytes() for p in weights} == weights
     counts = "select (select count(*) from scores where benchmark = 'pairs'), (select count(*) from text_losses where text = 'extra')"
-    assert ablate("query", counts, "--format", "csv", cwd=folder).splitlines()[1] == "4,4"
-    assert ablate("query", predicted, "--format", "csv", cwd=folder).splitlines()[1] == ",4,4", "nothing is predicted afterwards"
-    assert "nothing to train" in ablate("run", "tiny.yaml", "grid.tokens=[60k, 120k]", *more, cwd=folder)
+    assert typed("query", counts, "--format", "csv", cwd=folder).splitlines()[1] == "4,4"
+    assert typed("query", predicted, "--format", "csv", cwd=folder).splitlines()[1] == ",4,4", "nothing is predicted afterwards"
+    assert "nothing to train" in typed("run", "tiny.yaml", "grid.tokens=[60k, 120k]", *more, cwd=folder)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_the_numbers_are_the_same(undisturbed: Path, tmp_path: Path, seed: int) -> None:
-    folder = with_data_of(undisturbed, tmp_path)
-    rng = random.Random(seed)
-    for _ in range(3):
-        driver = start("run", "tiny.yaml", cwd=folder)
-        alive = wait_for_workers(folder)
-        time.sleep(rng.uniform(0.5, 9))
-        for pid in alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        driver.kill()
-        driver.communicate()
-        for pid in workers(folder):
-            os.kill(pid, signal.SIGKILL)
-    ablate("run", "tiny.yaml", cwd=folder)
-    assert numbers(folder) == numbers(undisturbed)
+@pytest.mark.parametrize(("ratios", "kills"), [("[1]", 2), pytest.param("[0, 1]", 3, marks=pytest.mark.slow)])
+def test_stopped_and_killed_at_random_moments_the_numbers_are_the_same(undisturbed: Path, tmp_path: Path, ratios: str, kills: int) -> None:
+    """First Ctrl-C; then driver and workers are killed together, each time after a worker has begun."""
+    folder, rng, asked = with_data_of(undisturbed, tmp_path), random.Random(kills), ("tiny.yaml", f"grid.synthetic_ratio={ratios}")
+    for number in [signal.SIGINT] + [signal.SIGKILL] * kills:
+        began = time.time()
+        driver = start("run", *asked, cwd=folder)
+        wait_for(lambda: at_work(folder, began) or driver.poll() is not None)  # noqa: B023
+        if number == signal.SIGKILL:
+            time.sleep(rng.uniform(0, 3))
+            signal_all(folder, number)
+        driver.send_signal(number)
+        out, err = driver.communicate(timeout=60)
+        if number == signal.SIGINT:
+            assert driver.returncode == 130 and "the same command goes on" in out + err, out + err
+            assert not workers(folder)
+        signal_all(folder, signal.SIGKILL)
+    typed("run", *asked, cwd=folder)
+    found = numbers(folder)
+    assert found == [row for row in numbers(undisturbed) if row[0] in {row[0] for row in found}]
 
 
 @pytest.mark.slow
-def test_stopped_and_killed_while_preparing_and_killed_while_scoring_twins(undisturbed: Path, tmp_path: Path) -> None:
+def test_stopped_and_killed_while_it_prepares_it_prepares_the_same(undisturbed: Path, tmp_path: Path) -> None:
     write(tmp_path)
     for number, status in ((signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
         began = time.time()
@@ -197,23 +203,25 @@ def test_stopped_and_killed_while_preparing_and_killed_while_scoring_twins(undis
         assert driver.returncode == status and "Traceback" not in err, out + err
         assert time.monotonic() - asked < 20, "what builds for it leaves too"
         assert not workers(tmp_path), "it was stopped before any job"
-    driver = start("run", "tiny.yaml", cwd=tmp_path)
-    wait_for(lambda: any(tmp_path.glob("runs/*/scores/*.fresh.*.json")))
-    for pid in workers(tmp_path):
-        os.kill(pid, signal.SIGKILL)
-    out, err = driver.communicate(timeout=300)
-    assert driver.returncode == 0 and "killed by SIGKILL" in out, out + err
-    assert numbers(tmp_path) == numbers(undisturbed)
+    typed("data", "prepare", "tiny.yaml", cwd=tmp_path)
+    assert prepared(tmp_path) == prepared(undisturbed)
+
+
+def prepared(folder: Path) -> dict[Path, bytes]:
+    """What the jobs of a folder read: its tokenizer and its token shards."""
+    files = [*folder.glob("runs/tokenizers/*/tokenizer.json"), *folder.glob("runs/data/*/tokens.bin")]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def test_a_new_driver_adopts_the_jobs_of_a_killed_one(undisturbed: Path, tmp_path: Path) -> None:
     folder = with_data_of(undisturbed, tmp_path)
     driver = start("run", "tiny.yaml", cwd=folder)
-    alive = set(wait_for_workers(folder))
+    wait_for(lambda: bool(workers(folder)))
+    alive = workers(folder)
     driver.kill()  # at once: the workers are still importing
     driver.communicate()
-    assert set(workers(folder)) >= alive, "workers outlive their driver"
-    ablate("run", "tiny.yaml", cwd=folder)
+    assert workers(folder).items() >= alive.items(), "workers outlive their driver"
+    typed("run", "tiny.yaml", cwd=folder)
     carried = [
         run["digest"] for path in folder.glob("runs/jobs/*/job.json") for runs in json.loads(path.read_text())["families"] for run in runs
     ]
@@ -230,50 +238,38 @@ def test_signals_to_the_driver_are_ctrl_c(number: signal.Signals) -> None:
     assert signal.getsignal(number) == before
 
 
-def test_a_second_driver_is_refused(undisturbed: Path, tmp_path: Path) -> None:
-    folder = with_data_of(undisturbed, tmp_path)
-    driver = start("run", "tiny.yaml", "grid.tokens=[60k, 1M]", cwd=folder)  # far from its end when it is stopped
-    wait_for_workers(folder)
-    out = ablate("run", "tiny.yaml", cwd=folder, status=2)
-    assert f"process {driver.pid} on" in out
-    driver.send_signal(signal.SIGINT)
-    out, err = driver.communicate(timeout=60)
-    assert driver.returncode == 130, err
-    assert "the same command goes on" in out + err
-    assert workers(folder) == []
-
-
-def test_plot_and_query_work_while_a_study_runs(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_study_at_work_can_be_watched_and_loses_nothing_by_a_dead_worker(undisturbed: Path, tmp_path: Path) -> None:
+    """Its workers are held still while they score fresh twins, so that it is at work however long the watching takes."""
     folder = with_data_of(undisturbed, tmp_path)
     driver = start("run", "tiny.yaml", cwd=folder)
-    wait_for_workers(folder)
-    status = ablate("status", cwd=folder)
-    assert f"a driver is at work: process {driver.pid}" in status and "4 runs: " in status
-    assert ablate("query", "select count(*) from results", "--format", "csv", cwd=folder).split() == ["count(*)", "4"]
-    assert driver.poll() is None, "the study still runs"
-    ablate("plot", cwd=folder)
-    driver.communicate(timeout=200)
-    assert driver.returncode == 0
-
-
-def test_a_worker_that_dies_is_started_once_more(undisturbed: Path, tmp_path: Path) -> None:
-    folder = with_data_of(undisturbed, tmp_path)
-    driver = start("run", "tiny.yaml", cwd=folder)
-    os.kill(wait_for_workers(folder)[0], signal.SIGKILL)
-    out, _ = driver.communicate(timeout=200)
-    assert "killed by SIGKILL" in out
-    assert driver.returncode == 0
+    wait_for(lambda: any(folder.glob("runs/*/scores/*.fresh.*.json")))
+    signal_all(folder, signal.SIGSTOP)
+    try:
+        run = next(path.parents[1].name for path in folder.glob("runs/*/scores/*.fresh.*.json"))
+        assert f"process {driver.pid} on" in typed("run", "tiny.yaml", cwd=folder, status=2), "a second driver is refused"
+        status = typed("status", cwd=folder)
+        assert f"a driver is at work: process {driver.pid}" in status and "4 runs: " in status
+        assert typed("query", "select count(*) from results", "--format", "csv", cwd=folder).split() == ["count(*)", "4"]
+        typed("plot", cwd=folder)
+        assert driver.poll() is None, "the study still runs"
+        (job,) = (path.parent.name for path in folder.glob("runs/jobs/*/job.json") if run in path.read_text())
+        os.kill(workers(folder)[job], signal.SIGKILL)
+    finally:
+        signal_all(folder, signal.SIGCONT)
+    out, err = driver.communicate(timeout=200)
+    assert driver.returncode == 0 and "killed by SIGKILL" in out, out + err
     assert numbers(folder) == numbers(undisturbed)
 
 
 def test_a_diverging_run_fails_alone_and_is_tried_again(undisturbed: Path, tmp_path: Path) -> None:
     # a weight decay of 1e9 multiplies every matrix by -4e6 a step: infinite within ten steps
-    text = TINY.replace("tokens: [60k, 120k]", "tokens: [60k]\n  train.optimizer.weight_decay: [0.1, 1e9]")
+    text = TINY.replace("tokens: [60k, 120k]", "tokens: [60k]\n  train.optimizer.weight_decay: [1e9, 0.1]")
+    text = text.replace("synthetic_ratio: [0, 1]", "synthetic_ratio: [1]")
     folder = with_data_of(undisturbed, tmp_path)
-    write(folder, text.replace("name: tiny", "name: diverging"))
-    out = ablate("run", "tiny.yaml", cwd=folder, status=1)
+    write(folder, text.replace("name: tiny", "name: diverging").replace("slots: 2", "with: inline"))
+    out = typed("run", "tiny.yaml", cwd=folder, status=1)
     assert "the loss became" in out or "the gradient's norm became" in out
-    assert "2 of 4 runs failed; the same command tries them again" in out
-    assert sorted(row[1] for row in numbers(folder)[:4]) == ["done", "done", "failed", "failed"]
-    assert "2 done, 2 failed" in ablate("status", cwd=folder)
-    assert "4 runs: 2 done, 2 to go" in ablate("run", "tiny.yaml", cwd=folder, status=1)
+    assert "1 of 2 runs failed; the same command tries them again" in out
+    assert sorted(row[1] for row in numbers(folder)[:2]) == ["done", "failed"]
+    assert "1 done, 1 failed" in typed("status", cwd=folder)
+    assert "2 runs: 1 done, 1 to go" in typed("run", "tiny.yaml", cwd=folder, status=1)

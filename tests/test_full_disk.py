@@ -21,7 +21,7 @@ from ablate.evals.kept import Kept
 from ablate.study.spec import Benchmark, Data, Source, Tokenizer
 from ablate.train import checkpoint
 from ablate.workspace import Workspace, read_json, write_json
-from tests.studies import TINY, ablate, start, write
+from tests.studies import TINY, start, typed, write
 
 INSIDE = ["unshare", "--map-root-user", "--mount"]
 WEB = Source(builtin="web")
@@ -129,9 +129,9 @@ def study(disk: Path, _elsewhere: Path) -> None:
     filler = fill(disk)
     out, err = driver.communicate(timeout=200)
     filler.unlink()
-    again = ablate("run", "tiny.yaml", cwd=disk)
+    again = typed("run", "tiny.yaml", cwd=disk)
     fill(disk)
-    print(json.dumps([driver.returncode, out + err, again, ablate("plot", cwd=disk, status=1)]))
+    print(json.dumps([driver.returncode, out + err, again, typed("plot", cwd=disk, status=1)]))
 
 
 @pytest.mark.slow

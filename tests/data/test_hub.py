@@ -188,9 +188,10 @@ except DataError as e:
 """
 
 
-def test_what_the_hub_does_not_have(asked: list[str]) -> None:
+def test_what_the_hub_does_not_have_and_what_it_refuses(asked: list[str]) -> None:
     wrong = [{"hf": "owner/nothing"}, {"hf": "owner/pages", "split": "dev"}, {"hf": "owner/pages", "config": "german"}]
     wrong += [{"hf": "owner/lines", "split": split} for split in ("train[:31]", "train[30:]")]
+    wrong += [{"hf": "owner/closed"}, {"hf": "no--name/pages"}]
     lines = script(REFUSED.replace("OPTIONS", repr(wrong))).splitlines()
     sentences = [
         "DataError the data set hf:owner/nothing is not on the hub, or not for you",
@@ -198,24 +199,12 @@ def test_what_the_hub_does_not_have(asked: list[str]) -> None:
         "DataError hf: owner/pages: ",
         "DataError hf: owner/lines: the split train has 30 rows, fewer than train[:31] asks for",
         "DataError hf: owner/lines: the split train has 30 rows, fewer than train[30:] asks for",
+        "DataError the data set hf:owner/closed: the hub refused (",
+        "DataError the data set hf:no--name/pages is no name that the hub could have (",
         "DataError the tokenizer hf:owner/nothing is not on the hub, or not for you",
     ]
     assert len(lines) == len(sentences)
     assert all(line.startswith(sentence) for line, sentence in zip(lines, sentences, strict=True)), lines
-
-
-def test_what_the_hub_refuses(asked: list[str]) -> None:
-    options = "[{'hf': 'owner/closed'}, {'hf': 'no--name/pages'}]"
-    lines = script(REFUSED.replace("OPTIONS", options)).splitlines()
-    assert lines[0].startswith("DataError the data set hf:owner/closed: the hub refused (")
-    assert lines[1].startswith("DataError the data set hf:no--name/pages is no name that the hub could have (")
-
-
-def test_without_a_network_what_is_missing_gets_a_sentence(tmp_path: Path) -> None:
-    env = {"HF_HOME": str(tmp_path / "hf"), **OFFLINE}
-    lines = script(REFUSED.replace("OPTIONS", "[{'hf': 'owner/pages'}]"), **env).splitlines()
-    assert len(lines) == 2
-    assert all(line.startswith("NetworkError") and "run `ablate prefetch STUDY` where there is a network" in line for line in lines)
 
 
 TASK = """
@@ -229,9 +218,12 @@ except DataError as e:
 """
 
 
-def test_a_task_of_the_hub_that_is_missing_gets_a_sentence(tmp_path: Path) -> None:
-    told = script(TASK, **OFFLINE, HF_HOME=str(tmp_path / "hf"))
-    assert told.startswith("NetworkError the data set hf:baber/piqa is not on this machine") and "run `ablate prefetch STUDY`" in told
+def test_without_a_network_what_is_missing_gets_a_sentence(tmp_path: Path) -> None:
+    lines = script(REFUSED.replace("OPTIONS", "[{'hf': 'owner/pages'}]") + TASK, **OFFLINE, HF_HOME=str(tmp_path / "hf")).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("NetworkError") and "run `ablate prefetch STUDY`" in line for line in lines)
+    assert all("where there is a network" in line for line in lines[:2])
+    assert lines[2].startswith("NetworkError the data set hf:baber/piqa is not on this machine")
 
 
 def test_the_shipped_study_is_priced_without_asking_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

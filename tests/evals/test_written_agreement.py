@@ -15,6 +15,8 @@ from tests.evals.small_model import TEXT, build
 pytest.importorskip("lm_eval", reason="the extra `lm-eval` is not installed")
 
 PROMPTS = [TEXT, "Question: How many owls?\nAnswer:", "def f(x):\n", "Ada", TEXT[:90] * 14]
+SHORT = 40
+"""Tokens, where it is stop strings that end a text."""
 DECODINGS = {"gsm8k": gsm8k.DECODING, **{name: rule.decoding for name, rule in code.RULES.items()}}
 
 
@@ -38,9 +40,10 @@ def test_texts_are_lm_evals(task: str, tokenizer: PreTrainedTokenizerFast) -> No
     assert written.firsts == theirs and written.truncated == 1
     assert len(set(theirs)) == len(PROMPTS)
     cut = [text[3:5] for text in theirs[:2]]
+    short = {**asked, "until": cut, "max_gen_toks": SHORT}
     stopped = Writer(model, tokenizer, torch.device("cpu"), (), model.config.max_position_embeddings).write(
-        PROMPTS, Decoding(decoding.max_new_tokens, tuple(cut))
+        PROMPTS, Decoding(SHORT, tuple(cut))
     )
     with lm_eval.contained():
-        instances = [harness.api.instance.Instance("generate_until", {}, (prompt, {**asked, "until": cut}), 0) for prompt in PROMPTS]
+        instances = [harness.api.instance.Instance("generate_until", {}, (prompt, short), 0) for prompt in PROMPTS]
         assert judged.generate_until(instances, disable_tqdm=True) == stopped.firsts
