@@ -51,7 +51,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 def ablate(*arguments: str, cwd: Path, status: int = 0) -> str:
     """What `ablate ARGUMENTS` prints; it must end with `status` and, whatever happens, without a traceback."""
     process = start(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == status, f"exit {process.returncode}\n{out}\n{err}"
     assert "Traceback" not in err
     return out + err
