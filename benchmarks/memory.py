@@ -2,12 +2,12 @@
 
     python -m benchmarks.memory [MEGABYTES]
 
-Two files of generated documents, no two alike: one of so many megabytes (40) in documents of 16 kB, and one four times as long with as many
-documents. Both go through the real command: read, normalised, exact and near-duplicates looked for, held out, tokenised by as many
-processes as there are cores. Every 50 ms the resident memory of the command and all its processes is read: told are the largest sum (a
-process that is just being started may count twice) and, a bound that holds, the sum of each process's own peak as the kernel keeps it;
-what they share is counted in each. What else grows, up to a bound or with the documents, is measured alone: the words whose ids
-a process keeps (the files here have few different ones), and what the hygiene keeps of a document, on the hashes of DOCUMENTS documents.
+Two files of generated documents of 16 kB, no two alike: one of so many megabytes (40), and one ten times as long. Both go through the real
+command: read, normalised, exact and near-duplicates looked for, held out, tokenised by as many processes as there are cores. Every 50 ms
+the resident memory of the command and all its processes is read: told are the largest sum (a process that is just being started may
+count twice) and, a bound that holds, the sum of each process's own peak as the kernel keeps it; what they share is counted in each. What
+else grows, up to a bound or with the documents, is measured alone: the words whose ids a process keeps (the files here have few different
+ones), and what the hygiene keeps of a document, on the hashes of DOCUMENTS documents.
 
 The last lines are ratios: the short file's memory to the long one's (1: length costs nothing), and 2 GB to what a file of 20 GB in
 documents of 2 kB would take, all these added up. Needs Linux. The figures hold on a busy machine too.
@@ -63,7 +63,7 @@ class Peak:
 
 def main(megabytes: int) -> None:
     documents = megabytes * 1_000_000 // (DOCUMENT_WORDS * (LETTERS + 1))
-    short, long = prepared(documents, DOCUMENT_WORDS), prepared(documents, 4 * DOCUMENT_WORDS)
+    short, long = prepared(documents, DOCUMENT_WORDS), prepared(10 * documents, DOCUMENT_WORDS)
     kept, words = (float(subprocess.check_output([sys.executable, "-m", "benchmarks.memory", name])) for name in ("--kept", "--words"))
     print(f"what the hygiene keeps: {kept:.1f} bytes a document at the peak, of {DOCUMENTS:,} documents")
     print(f"the ids of {MOST_WORDS:,} words, which is all that a process keeps: {words / 1e6:.0f} MB")
