@@ -48,9 +48,10 @@ class Learner:
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state of `tensors()`; an empty one means the weights before the first step."""
-        fresh = None if tensors else dict(initial(self._recipe).named_parameters())
-        for name, p in self.model.named_parameters():
-            p.copy_(fresh[name] if fresh is not None else tensors[f"model/{name}"])
+        if tensors or not self.optimizer.is_new:  # else they are still the first ones, and to make them again takes time and room for two
+            fresh = None if tensors else dict(initial(self._recipe).named_parameters())
+            for name, p in self.model.named_parameters():
+                p.copy_(fresh[name] if fresh is not None else tensors[f"model/{name}"])
         self.optimizer.restore(tensors)
 
     def save(self, folder: Path, name: str, progress: dict[str, Any], suspect: bool = False) -> None:

@@ -85,6 +85,11 @@ class Optimizer:
                 found.update({f"step/{name}": step, f"exp_avg/{name}": state["exp_avg"], f"exp_avg_sq/{name}": state["exp_avg_sq"]})
         return found
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been updated, here or behind the state that was restored."""
+        return not self._rule.state
+
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take over exactly what `tensors` gave, under either backend, or start afresh where it gave nothing."""
         self._rule.state.clear()

@@ -191,7 +191,8 @@ class Sharded:
         return fresh
 
     def _reset(self) -> None:
-        self._fill()
+        if not self.optimizer.is_new:  # else they are still the first ones
+            self._fill()
         self.optimizer.restore({})
 
     def _warm_up(self, micro: int) -> None:
