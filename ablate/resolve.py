@@ -191,7 +191,7 @@ def _train(study: spec.Study, params: int, chosen: torch.device) -> dict[str, An
         "decay": schedule.DECAY.get(train.schedule, train.decay),
         **ends,
         "clip": train.clip,
-        "precision": device.precision(params, chosen) if train.precision == "auto" else train.precision,
+        "precision": device.precision(chosen) if train.precision == "auto" else train.precision,
     }
 
 

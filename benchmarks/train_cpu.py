@@ -91,7 +91,7 @@ def recipe(params: int) -> dict[str, Any]:
         "data": {"seq_len": SEQ_LEN},
         "train": {
             "optimizer": {"name": "adamw", "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1},
-            "lr": LR, "batch_tokens": BATCH, "clip": 1.0, "precision": device.precision(params, torch.device("cpu")),
+            "lr": LR, "batch_tokens": BATCH, "clip": 1.0, "precision": device.precision(torch.device("cpu")),
         },
     }  # fmt: skip
 

@@ -32,7 +32,7 @@ def test_a_gpu_is_taken() -> None:
 
 
 def test_precision_is_a_rule() -> None:
-    assert device.precision(1_000_000, CPU) == device.precision(1_000_000, CPU) in ("float32", "bfloat16")
+    assert device.precision(CPU) == device.precision(CPU) in ("float32", "bfloat16")
 
 
 def test_memory_is_in_bytes() -> None:
