@@ -33,6 +33,8 @@ _BOOKKEEPING = re.compile(
 UNSTATED_WINDOW = 2048
 """Of a model whose config states none (position biases, recurrence): what lm-eval takes too."""
 _COMMON = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+_MOST_LAYERS = 10_000
+"""Of a shape that is tried: transformers builds layers one by one, and a model of a thousand is deep (Wang et al. 2022, 2203.00555)."""
 
 
 @dataclass(frozen=True)
@@ -202,9 +204,13 @@ def _model(config: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
 
 def _shape(config: dict[str, Any]) -> dict[str, Any]:
     """The config's values as written, under common names; dropout is 0, as a resumed run must repeat itself."""
-    made = transformers.AutoConfig.for_model(**config)
-    common = {own: name for name, own in made.attribute_map.items() if name in (*_COMMON, "max_position_embeddings")}
+    names = transformers.CONFIG_MAPPING[config["model_type"]].attribute_map
+    common = {own: name for name, own in names.items() if name in (*_COMMON, "max_position_embeddings")}
     values = {common.get(key, key): value for key, value in config.items() if not _BOOKKEEPING.fullmatch(key)}
+    layers = values.get("num_hidden_layers")
+    if isinstance(layers, int | float) and layers > _MOST_LAYERS:
+        raise ValueError(f"num_hidden_layers is {layers:,}, more than {_MOST_LAYERS:,}")
+    made = transformers.AutoConfig.for_model(**config)
     values |= {key: getattr(made, key) for key in (*_COMMON, "tie_word_embeddings") if key not in values}
     values |= {key: 0.0 for key, value in made.to_dict().items() if re.search("drop", key) and isinstance(value, float)}
     if window_key(values) not in values:

@@ -111,6 +111,7 @@ def says(folder: Path, **values: object) -> None:
         (lambda f: (f / "config.json").write_text("{"), [], "config.json cannot be read"),
         (lambda f: says(f, n_inner=-8), [], "does not describe a model that transformers can build: Trying to create tensor with negative"),
         (lambda f: says(f, n_layer=0), [], "does not describe a model that transformers can build: num_hidden_layers is 0"),
+        (lambda f: says(f, n_layer=10**9), [], "transformers can build: num_hidden_layers is 1,000,000,000, more than 10,000"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 50), [], "model.safetensors is no safetensors file, or a damaged one"),
         (lambda f: saved(f, tokens=400), [], "has 400 tokens, more than the 320 rows"),
         (None, ["data.tokenizer.train_bpe=1024"], "the weights of model.from: start know the tokens of their own tokenizer"),
