@@ -20,7 +20,8 @@ from ablate.baselines import Baseline
 from ablate.errors import Interrupted
 from ablate.jobs import jobs_of
 from ablate.launch.base import Adopted, Handle, Launcher, hold
-from ablate.predict import Here, prediction
+from ablate.machines import Here
+from ablate.predict import prediction
 from ablate.reading import Scoring
 from ablate.scored import Wanted
 from ablate.search import Trials

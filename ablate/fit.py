@@ -11,9 +11,10 @@ import torch
 
 from ablate.baselines import Baseline
 from ablate.errors import StudyError, UsageError
+from ablate.machines import Machine, memory_of
 from ablate.model import ladder
 from ablate.model.memory import RESERVED, Fit, fits
-from ablate.predict import PROCESS_BYTES, Machine, memory_of, parts, peak
+from ablate.predict import PROCESS_BYTES, parts, peak
 from ablate.scored import Wanted
 from ablate.study import grid, spec
 from ablate.study.quantities import format_bytes, format_count

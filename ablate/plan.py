@@ -17,22 +17,9 @@ from ablate.detect import Detectable, detectable
 from ablate.errors import StudyError
 from ablate.fit import disk, existing, refuse_disk, refuse_memory, refuse_narrow, refuse_weights, where_it_fits
 from ablate.jobs import cores, jobs_of
+from ablate.machines import Elsewhere, Here, Machine, machine_for
 from ablate.model import ladder
-from ablate.predict import (
-    Elsewhere,
-    Here,
-    JobTime,
-    Machine,
-    baselines_time,
-    family_tokens,
-    job_time,
-    machine_for,
-    peak,
-    prediction,
-    scoring_share,
-    tokens_of,
-    untimed,
-)
+from ablate.predict import JobTime, baselines_time, family_tokens, job_time, peak, prediction, scoring_share, tokens_of, untimed
 from ablate.reading import Scoring
 from ablate.report import generation
 from ablate.scored import Wanted
@@ -96,6 +83,8 @@ class Price:
     families: int
     jobs: int
     slots: int
+    pack: int
+    """launch.pack where it is a number, else 1: a slot has up to so many models at once, and memory that no job has shown is of one."""
     device: str
     assumption: str | None
     """What the hours rest on where they were not measured."""
@@ -153,6 +142,7 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
     trunks = {run.family for family in families if study.launch.share == "trunk" and len(family.runs) > 1 for run in family.runs}
     return Price(
         study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots,
+        pack=study.launch.pack if isinstance(study.launch.pack, int) else 1,
         device=machine.name, assumption=machine.assumption,
         sizes=tuple(_size(study, [r for r in runs if r.params == p], machine, scoring) for p in sorted({r.params for r in runs})),
         each=tuple(_run_price(run, machine, by_name[run.family], run.family in trunks, scoring) for run in runs),

@@ -63,7 +63,7 @@ def _whole(price: Price) -> list[str]:
         *_absent_benchmarks(price.absent_benchmarks),
         *(f"absent    the baseline {name} is not on this machine: `ablate prefetch` fetches it" for name in price.absent_baselines),
         *_unpriced(price),
-        f"memory    {format_bytes(price.memory)} with all slots busy, of {format_bytes(price.memory_here)} there",
+        f"memory    {format_bytes(price.memory)} with all slots busy, of {format_bytes(price.memory_here)} there{_packed(price.pack)}",
         *(f"fits      {format_count(s.params)} on {'; '.join(s.fits)}" for s in price.sizes if s.fits),
         f"disk      {format_bytes(price.disk)}, of {format_bytes(price.disk_here)} free here",
         f"time      {_time(price)}" + (f", at {price.assumption}" if price.assumption else ""),
@@ -85,6 +85,10 @@ def _unpriced(price: Price) -> list[str]:
             "of baselines, it is in no figure here"
         )
     return lines
+
+
+def _packed(pack: int) -> str:
+    return f" (where no job has shown it, of one model a slot; launch.pack: {pack} has up to {pack} in each)" if pack > 1 else ""
 
 
 def _absent_benchmarks(names: tuple[str, ...]) -> list[str]:

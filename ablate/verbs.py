@@ -16,7 +16,7 @@ from ablate.jobs import cores
 from ablate.launch.base import Launcher, hold
 from ablate.launch.inline import InlineLauncher
 from ablate.launch.local import LocalLauncher
-from ablate.predict import compiles, gpus_of, slots_of, threads_of
+from ablate.machines import compiles, gpus_of, slots_of, threads_of
 from ablate.report import cells, claims, contamination, frames, plots, published_plots, sentences
 from ablate.store.store import Store
 from ablate.study import grid, spec

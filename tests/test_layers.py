@@ -22,6 +22,7 @@ TOP = [
     "prepare",
     "audit",
     "reading",
+    "machines",
     "predict",
     "fit",
     "ranks",

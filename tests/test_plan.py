@@ -12,10 +12,11 @@ import torch
 
 from ablate import baselines, plan, prepare, resolve
 from ablate.errors import StudyError, UsageError
+from ablate.machines import START_SECONDS, Elsewhere, Here, slots_of
 from ablate.model import ladder
 from ablate.model.memory import RESERVED, memory
 from ablate.plan_text import as_text
-from ablate.predict import START_SECONDS, Elsewhere, Here, parts, slots_of
+from ablate.predict import parts
 from ablate.reading import Scoring
 from ablate.report import generation
 from ablate.study import spec
@@ -128,6 +129,12 @@ def test_the_price_of_a_run_is_its_tokens_at_the_known_rate(tmp_path: Path) -> N
     )
     assert price.device_hours == pytest.approx((trunks + read / 4000 + 2 * START_SECONDS) / 3600, rel=1e-3)
     assert price.wall_seconds is not None and price.wall_seconds > price.device_hours * 3600 / 2
+
+
+def test_memory_of_a_pack_is_said_to_be_of_one_model(tmp_path: Path) -> None:
+    studies = [load(write(tmp_path), None, [f"launch.pack={pack}"]) for pack in ("auto", "none", 1, 4)]
+    texts = [as_text(plan.price(study, known(tmp_path, study))) for study in studies]
+    assert ["of one model a slot; launch.pack: 4 has up to 4 in each" in text for text in texts] == [False, False, False, True]
 
 
 def test_the_text_has_a_line_for_each_size_and_budget(tmp_path: Path) -> None:

@@ -173,7 +173,9 @@ class Launch(Block):
     checkpoint_every: Seconds = Field(60.0, description="seconds between checkpoints")
     gpu: Gpu | None = Field(None, description="the GPU that `ablate plan` prices for where it is not the one here")
     mfu: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        None, description="share of the peak that is expected of it (6 N and attention and head a token, dense bfloat16); plan says so"
+        None,
+        description="share of the peak that is expected of it (6 N and attention and head a token, dense bfloat16): plan prices by it, and "
+        "says so; of the GPU that is here, what no known speed tells",
     )
 
     @model_validator(mode="after")
