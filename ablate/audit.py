@@ -7,8 +7,10 @@ that any process may make them; only the driver puts them into results.db.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,11 +64,14 @@ def measure(streams: Sequence[Stream], benchmarks: Sequence[Benchmark], space: W
     parts = [part for stream in streams for part in _missing(stream, benchmarks, space)]
     if not parts:
         return
-    if len(parts) > len(streams) and processes > 1:
-        with pool(min(processes, len(parts))) as many:
-            _gather(parts, many.map(Part.search, parts))
-    else:
-        _gather(parts, map(Part.search, parts))
+    try:
+        if len(parts) > len(streams) and processes > 1:
+            with pool(min(processes, len(parts))) as many:
+                _gather(parts, many.map(Part.search, parts))
+        else:
+            _gather(parts, map(Part.search, parts))
+    finally:
+        _indexed.cache_clear()
 
 
 def _gather(parts: Sequence[Part], found: Iterable[Found]) -> None:
@@ -111,9 +116,25 @@ def _current(opened: shards.Shards) -> list[dict[str, Any]]:
 
 
 def _sought(stream: Stream, benchmarks: Sequence[Benchmark]) -> tuple[Overlap, Skipgrams]:
-    texts = [[item.text for item in benchmark.items] for benchmark in benchmarks]
+    """The items, none found yet."""
+    words, tokens = _indexed(stream.tokenizer, _Asked(tuple(benchmark.digest for benchmark in benchmarks), benchmarks))
+    return words.blank(), tokens.blank()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Benchmarks, told apart by their digests."""
+
+    digests: tuple[str, ...]
+    benchmarks: Sequence[Benchmark] = field(compare=False)
+
+
+@lru_cache(maxsize=1)
+def _indexed(made: Path, asked: _Asked) -> tuple[Overlap, Skipgrams]:
+    """Made once for all streams of a tokenizer: it takes longer than to look through a million tokens."""
+    texts = [[item.text for item in benchmark.items] for benchmark in asked.benchmarks]
     flat = [text for items in texts for text in items]
-    return Overlap(texts), Skipgrams(encode(tokenizer.load(stream.tokenizer), flat))
+    return Overlap(texts), Skipgrams(encode(tokenizer.load(made), flat))
 
 
 def decoded(opened: shards.Shards, stream: Stream, first: int, last: int) -> Iterator[str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,12 @@ class Sought:
         self._may = np.zeros(1 << bits, np.bool_)
         self._may[self._keys >> self._shift] = True
 
+    def blank(self) -> Sought:
+        """The same hashes, none of them found; the tables are shared."""
+        other = copy(self)
+        other.found = np.zeros_like(self.found)
+        return other
+
     def hits(self, given: Hashes) -> tuple[Ints, Ints]:
         """Where in `given` a sought hash stands, and which one it is."""
         places = np.flatnonzero(self._may[given >> self._shift])
@@ -94,6 +101,13 @@ class Overlap:
         self._together = {n: [i for i, own in enumerate(self._n) if n in (own, PALM_N)] for n in sorted({PALM_N, *self._n})}
         self._grams = {n: word_grams([hashed[i] for i in members], n) for n, members in self._together.items()}
         self._characters = _Substrings([text for texts in benchmarks for text in texts])
+
+    def blank(self) -> Overlap:
+        """The same items, nothing found; the tables are shared."""
+        other = copy(self)
+        other._grams = {n: sought.blank() for n, sought in self._grams.items()}
+        other._characters = self._characters.blank()
+        return other
 
     def read(self, documents: Iterable[str]) -> None:
         """Look for all items in these documents, on top of those read before."""
@@ -168,6 +182,11 @@ class _Substrings:
         for width, parts in firsts.items():
             every = np.concatenate(parts)
             self._firsts[width] = Sought(every, np.ones(every.size, np.int64))
+
+    def blank(self) -> _Substrings:
+        other = copy(self)
+        other._by_size = {size: (places, sought.blank()) for size, (places, sought) in self._by_size.items()}
+        return other
 
     def by_size(self) -> list[Sought]:
         return [sought for _, sought in self._by_size.values()]

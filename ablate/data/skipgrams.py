@@ -6,6 +6,7 @@ tokens, and not its last one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,16 @@ class Skipgrams:
         order = np.argsort(self._sought.where, kind="stable")
         self._places = whole[order]
         self._bounds = np.searchsorted(self._sought.where[order], np.arange(self._sought.found.size + 1))
-        self._edges = {length: np.zeros(self._items.size + 1, np.int64) for length in SPAN_LENGTHS}
+        self._edges = self._no_edges()
+
+    def blank(self) -> Skipgrams:
+        """The same items, nothing found; the tables are shared."""
+        other = copy(self)
+        other._edges = self._no_edges()
+        return other
+
+    def _no_edges(self) -> dict[int, Ints]:
+        return {length: np.zeros(self._items.size + 1, np.int64) for length in SPAN_LENGTHS}
 
     def read(self, tokens: NDArray[np.integer], starts: Ints) -> None:
         """Look for all items in documents that begin at `starts` ([documents + 1]) of `tokens`."""

@@ -46,6 +46,23 @@ def test_word_methods_are_their_definitions(items: list[str], corpus: list[str])
     np.testing.assert_array_equal(values["palm"], [share(grams(words, 8), there[8]) for words in own])
 
 
+def test_a_blank_one_looks_for_the_same_and_has_found_nothing() -> None:
+    texts = [[f"item {i} has a number of words that is larger than {i + 8} or so, and no more" for i in range(3)]]
+    tokens = [list(range(place, place + 15)) for place in (0, 40, 80)]
+    words, grams = Overlap(texts), Skipgrams(tokens)
+    for first, then in ((0, 1), (1, 2)):
+        words, grams = words.blank(), grams.blank()
+        words.read([texts[0][first]])
+        grams.read(np.array(tokens[first]), np.array([0, 15]))
+        others = words.blank(), grams.blank()
+        others[0].read([texts[0][then]])
+        others[1].read(np.array(tokens[then]), np.array([0, 15]))
+        for found, place in (((words, grams), first), (others, then)):
+            values = {**found[0].values()[0], **found[1].values()}
+            for method in ("gpt4", "llama2_10"):
+                assert np.flatnonzero(is_dirty(method, values[method])).tolist() == [place], method
+
+
 @given(st.lists(st.text("ab1 -\n", max_size=90), min_size=1, max_size=6), st.lists(st.text("ab1 .", max_size=200), max_size=3), st.data())
 @settings(max_examples=100, deadline=None)
 def test_substrings_are_their_definition(items: list[str], others: list[str], data: st.DataObject) -> None:
