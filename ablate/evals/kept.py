@@ -33,7 +33,7 @@ from ablate.workspace import Workspace, renamed_into_place
 
 _log = logging.getLogger(__name__)
 
-RULE = 1
+RULE = 2
 """Raise it when the same benchmark would become other tokens or other batches; a file is found by it."""
 KINDS: tuple[Kind, ...] = ("choice", "last_word", "safety")
 """Of the benchmarks that become requests; for the others a model writes."""

@@ -87,7 +87,8 @@ def _refuse_unfit(model: PreTrainedModel, requests: Requests) -> None:
 def _states(model: PreTrainedModel, requests: Requests, device: torch.device) -> Iterator[tuple[Batch, Tensor]]:
     """Of each batch what comes out of the model's body after each predictor: [predictors, width].
 
-    One sequence a row needs no mask: padding lies at the right, where a causal model's other tokens cannot see it.
+    One sequence a row needs no mask, with which attention takes up to twice as long: padding lies at the right, where a causal model's
+    other tokens cannot see it.
     """
     body = logits_of.body(model)
     trunk: Tensor | None = None
@@ -97,7 +98,7 @@ def _states(model: PreTrainedModel, requests: Requests, device: torch.device) ->
             trunk = batch.trunk
             behind = {"past_key_values": _read_trunk(body, trunk.to(device)), "use_cache": True} if len(trunk) else {"use_cache": False}
         tree: dict[str, Any] = {"use_cache": False}
-        if requests.shared:
+        if requests.shared and not _are_chains(batch):
             mask = _tree_mask(batch.last_below.to(device), len(batch.trunk), model.dtype)
             tree = {"attention_mask": mask, "position_ids": batch.positions.to(device), **behind}
         out = body(input_ids=batch.tokens.to(device), **tree)[0]
@@ -140,6 +141,12 @@ def _token_values(model: PreTrainedModel, batch: Batch, states: Tensor, greedy: 
         parts.append((values.cpu().numpy().astype(np.float64), likeliest.cpu().numpy()))
     logprobs, matches = zip(*parts, strict=True)
     return np.concatenate(logprobs), np.concatenate(matches)
+
+
+def _are_chains(batch: Batch) -> bool:
+    """Whether every row is one sequence and follows no trunk."""
+    whole = torch.maximum(batch.last_below[:, :1], torch.arange(batch.last_below.shape[1]))
+    return not len(batch.trunk) and torch.equal(batch.last_below, whole)
 
 
 def _tree_mask(last_below: Tensor, trunk: int, dtype: torch.dtype) -> Tensor:

@@ -73,8 +73,8 @@ def one_a_row(asked: Sequence[Asked]) -> Iterator[Batch]:
 
 
 def in_trees(asked: Sequence[Asked], first_choice: NDArray[np.int64]) -> Iterator[Batch]:
-    """Batches of whole items; items that begin alike come one after the other, so that they share a trunk or a row. An item without a
-    sequence is in none."""
+    """Batches in which items that begin alike come one after the other, so that they share a trunk or a row. An item without a sequence is
+    in none."""
     items = [_Leaves.of(asked, range(a, b)) for a, b in pairwise(first_choice.tolist()) if a < b]
     items.sort(key=lambda item: item.sequences[0].tokens)
     alone: list[_Leaves] = []
@@ -180,13 +180,16 @@ class _Row:
 
 
 def _rows(items: Iterable[_Leaves], enough: int) -> Iterator[_Row]:
-    """Rows of at least `enough` tokens. One that is full takes an item more where the item shares much with the one before."""
+    """Rows of at least `enough` tokens. One that is full takes an item more where the item shares much with the one before, and another
+    continuation of an item where it shares half of its tokens: those of an item that is cut at the left may share none."""
     row = _Row()
     for item in items:
-        if len(row.tokens) >= enough and _common(row.sequence, item.sequences[0].tokens) < LONG_SHARED:
-            yield row
-            row = _Row()
-        row.add(item.sequences, item.choices)
+        for i, (sequence, choice) in enumerate(zip(item.sequences, item.choices, strict=True)):
+            shared = _common(row.sequence, sequence.tokens)
+            if len(row.tokens) >= enough and shared < LONG_SHARED and not (i and 2 * shared >= len(sequence.tokens)):
+                yield row
+                row = _Row()
+            row.add([sequence], [choice])
     if row.tokens:
         yield row
 

@@ -93,6 +93,16 @@ def test_what_many_items_begin_with_is_read_once(
     assert_equals_plain(model, tokenizer, prepared)
 
 
+def test_choices_of_an_item_that_is_cut_have_a_row_each(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM) -> None:
+    """They are cut at different places, and so share nothing: one long row of them all would be mostly mask."""
+    items = [Item(f"{LONG * 8}It was {what}. Is it", (" dark at night", " red"), 0, "cut") for what in TOLD[:2]]
+    prepared = requests(benchmark(items), tokenizer, 64)
+    assert prepared.truncated == 2
+    assert [row.numel() for batch in prepared.batches for row in batch.tokens] == [64] * 4
+    assert all(likelihood_module._are_chains(batch) for batch in prepared.batches), "read without a mask"
+    assert_equals_plain(model, tokenizer, prepared)
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_every_family_scores_as_one_sequence_a_choice(
     tokenizer: PreTrainedTokenizerFast, name: str, monkeypatch: pytest.MonkeyPatch
