@@ -112,7 +112,8 @@ class Wanted:
                 raise StudyError(
                     f"data.{'' if text.primary else 'held_out.'}{text.name}: {text.source.name} is also what data.{name} trains on, "
                     "so its bits per byte would measure memory; "
-                    "name other files or another split (the held-out part of every source is measured anyway)"
+                    "name other files or another split, and where a data set has several configs the config: of both "
+                    "(the held-out part of every source is measured anyway)"
                 )
 
     def is_met(self, outcome: Mapping[str, Any], fresh: bool) -> bool:

@@ -17,12 +17,14 @@ from ablate.workspace import renamed_into_place
 KEPT_FROM_BYTES = 64_000_000
 """The hash of a file of this size is kept in the cache folder, so that not every process reads the file for it."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_POINTER, _POINTER_BYTES = b"version https://git-lfs.github.com/spec/v1", 1024
+"""How a Git LFS pointer begins; by its specification it is shorter than this."""
 
 
 def matching(key: str, pattern: str) -> list[Path]:
     """The files that `pattern` matches, in the order of their names; ** goes into folders, $VARIABLES and ~ are replaced.
 
-    DataError, naming the study's `key`, where there is none, or a link to one that is not there.
+    DataError, naming the study's `key`, where there is none, or a link or a Git LFS pointer to one that is not there.
     """
     where = os.path.expanduser(_VARIABLE.sub(lambda m: _variable(m[1] or m[2], key, pattern), pattern))
     # a set: a pattern with ** twice finds a file several times
@@ -33,6 +35,8 @@ def matching(key: str, pattern: str) -> list[Path]:
     if not paths:
         hint = "it is a folder: write FOLDER/*.jsonl" if os.path.isdir(where) else f"looked for {os.path.abspath(where)}"
         raise DataError(f"{key}: {pattern}: no file matches ({hint})")
+    if pointer := next(filter(_is_pointer, paths), None):
+        raise DataError(f"{key}: {pointer} is a Git LFS pointer to a file that is not there; run `git lfs pull` in its repository")
     return paths
 
 
@@ -40,6 +44,12 @@ def _variable(name: str, key: str, pattern: str) -> str:
     if name not in os.environ:
         raise DataError(f"{key}: {pattern}: the environment variable {name} is not set; set it or write the path out")
     return os.environ[name]
+
+
+def _is_pointer(path: Path) -> bool:
+    with suppress(OSError):  # whoever reads the file says what is wrong with it
+        return path.stat().st_size < _POINTER_BYTES and path.read_bytes().startswith(_POINTER)
+    return False
 
 
 def file_hash(path: Path) -> str:

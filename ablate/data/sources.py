@@ -46,7 +46,7 @@ def digest(source: Source) -> str:
         hashes = [[path.suffix, files.file_hash(path)] for path in ready.paths(source)]
         parts = {"tokens": hashes, "dtype": source.dtype, "end_of_text": source.end_of_text}
     else:
-        kept = {"where": _condition(source.where).text} if source.where else {}
+        kept = {"where": _condition(source).text} if source.where else {}
         if source.messages_field is not None:
             kept |= {"messages_field": source.messages_field, "chat": digest_of(chat.identity(source.chat_template))}
         parts = {**_content(source), "text_field": source.text_field, "reader": 3, "held_out_every": HELD_OUT_EVERY, **kept}
@@ -58,11 +58,13 @@ def digest(source: Source) -> str:
 
 def shares_text(source: Source, other: Source) -> bool:
     """Whether both read one file, or one row of a data set's split. Two conditions (`where`) may part it; the embedded corpora hold out
-    streams of their own."""
+    streams of their own. A data set without `config:` may be any of its configs: the hub says which."""
     if source.where and other.where and source.where != other.where:
         return False
-    if source.hf is not None and other.hf is not None:
-        return _data_set(source) == _data_set(other) and parse_split(source.split).overlaps(parse_split(other.split))
+    if source.hf is not None and source.hf == other.hf:
+        configs = {source.config, other.config}
+        may_be_one = (len(configs) == 1 or None in configs) and _commit(source) == _commit(other)
+        return may_be_one and parse_split(source.split).overlaps(parse_split(other.split))
     return bool(_texts(source) & _texts(other))
 
 
@@ -73,11 +75,11 @@ def _texts(source: Source) -> set[str]:
 def _content(source: Source) -> dict[str, Any]:
     if source.hf is None:
         return {"files": [[readers.kind(path), files.file_hash(path)] for path in paths(source)]}
-    return {**_data_set(source), "split": source.split}
+    return {"hf": source.hf, "config": source.config, "commit": _commit(source), "split": source.split}
 
 
-def _data_set(source: Source) -> dict[str, Any]:
-    return {"hf": source.hf, "config": source.config, "commit": hub.commit("dataset", source.hf or "", source.revision)}
+def _commit(source: Source) -> str:
+    return hub.commit("dataset", source.hf or "", source.revision)
 
 
 def _unasked(source: Source) -> Hygiene | None:
@@ -122,7 +124,8 @@ def _cleaned(source: Source, texts: Iterator[str], tally: hygiene.Tally) -> Iter
 
 def measured(source: Source, trained_on: bool) -> Iterator[str]:
     """The documents on which bits per byte are measured: the held-out ones, or all of the files of a source that no run
-    trains on. Empty for a trained-on source of so few documents that none is held out, and for one of ready tokens."""
+    trains on. Empty for a trained-on source of so few documents that none is held out, or none but near-duplicates of earlier ones,
+    and for one of ready tokens."""
     if source.tokens is not None:
         return iter(())
     if is_finite(source) and not trained_on:
@@ -170,7 +173,7 @@ def read(source: Source, tally: hygiene.Tally) -> Iterator[str]:
     `tally` counts what is left out: files of no bytes ("empty_file"), rows that `where` drops ("filtered"; "unknown" where a
     column of the condition is null or missing), rows whose text is null ("empty"). A row that `where` drops needs no text.
     """
-    condition = _condition(source.where) if source.where else None
+    condition = _condition(source) if source.where else None
     columns = {source.messages_field or source.text_field, *(condition.names if condition else ())}
     for part in map(readers.Part, paths(source)) if source.hf is None else hub.parts(source):
         path = part.path
@@ -193,11 +196,11 @@ def read(source: Source, tally: hygiene.Tally) -> Iterator[str]:
 
 
 @lru_cache(maxsize=64)
-def _condition(text: str) -> where.Where:
+def _condition(source: Source) -> where.Where:
     try:
-        return where.parse(text, None)
+        return where.parse(source.where or "", None)
     except StudyError as e:
-        raise DataError(f"the source's {e}") from None
+        raise DataError(f"{source.name}: {e}") from None
 
 
 def _left_out(condition: where.Where, path: Path, place: str, row: Mapping[str, Any]) -> str | None:

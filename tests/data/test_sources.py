@@ -114,6 +114,8 @@ BAD = {
     "plain.jsonl.gz": (b'{"text": "x"}\n', "gzip file is damaged or cut off"),
     "empty.txt": (b"", "no document"),
     "blank.jsonl": (b"\n\n", "no document"),
+    "pointer.txt": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "run `git lfs pull` in its repository"),
+    "pointer.parquet": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "is a Git LFS pointer"),
     "rows.parquet": (b"PAR1", "the file is damaged or cut off"),
     "rows.xlsx": (b"PK", "not of a kind that is read"),
 }
@@ -127,6 +129,14 @@ def test_bad_files_get_a_sentence(tmp_path: Path, name: str) -> None:
         list(sources.documents(Source(files=str(tmp_path / name)), 0))
     assert sentence in str(raised.value)
     assert name in str(raised.value)
+
+
+def test_text_about_pointers_is_text_and_a_condition_that_cannot_be_read_names_its_source(tmp_path: Path) -> None:
+    about = "version https://git-lfs.github.com/spec/v1 is how a pointer begins. " * 20
+    (tmp_path / "a.txt").write_text(about)
+    assert list(sources.documents(Source(files=str(tmp_path / "a.txt")), 0)) == [about.strip()]
+    with pytest.raises(DataError, match=r"^files: .*a\.txt: where: 'score >' cannot be read"):
+        sources.digest(Source(files=str(tmp_path / "a.txt"), where="score >"))
 
 
 def test_no_files_get_a_sentence(tmp_path: Path) -> None:
@@ -161,6 +171,17 @@ def test_another_file_of_the_same_size_and_time_is_another_source(tmp_path: Path
     os.utime(tmp_path / "a.jsonl", ns=(times.st_atime_ns, times.st_mtime_ns))
     assert (tmp_path / "a.jsonl").stat().st_size == times.st_size
     assert sources.digest(source) != before
+
+
+def test_a_data_set_whose_config_is_not_named_may_be_any_of_its_configs() -> None:
+    def pages(config: str | None = None, split: str = "train") -> Source:
+        return Source(hf="owner/pages", config=config, split=split, revision="0123456789" * 4)
+
+    for other in (pages(), pages("default"), pages("de", "train[5:]")):
+        assert sources.shares_text(pages(), other) and sources.shares_text(other, pages()), other
+    assert sources.shares_text(pages("de"), pages("de"))
+    for one, other in ((pages("de"), pages("en")), (pages(), pages("de", "test")), (pages(split="train[:5]"), pages("de", "train[5:]"))):
+        assert not sources.shares_text(one, other) and not sources.shares_text(other, one), (one, other)
 
 
 def test_embedded_corpora() -> None:
