@@ -45,7 +45,7 @@ def plan(study: Path, overrides: tuple[str, ...], profile: str | None, folder: P
     from ablate import plan as planning
     from ablate.plan_text import as_text
 
-    price = planning.price(*_asked(study, overrides, profile, folder), lambda line: click.echo(line, err=True))
+    price = planning.price(*_asked(study, overrides, profile, folder), _tell)
     _show(planning.as_json(price), as_text(price), format_)
 
 
@@ -182,7 +182,7 @@ def evaluate(
 
     names = benchmarks.split(",") if benchmarks else []
     asked = eval_verb.wanted(load(study, profile, []) if study else None, names, limit, allow_code_execution)
-    outcome = eval_verb.evaluate(model, asked, Workspace(folder), lambda line: click.echo(line, err=True))
+    outcome = eval_verb.evaluate(model, asked, Workspace(folder), _tell)
     _show(outcome, eval_verb.as_text(outcome), format_)
     sys.exit(1 if any(row["error"] for row in outcome["scores"]) else 0)
 
@@ -210,7 +210,7 @@ def inspect(study: Path, overrides: tuple[str, ...], profile: str | None, folder
     """
     from ablate import data_verbs
 
-    shown = data_verbs.inspect(*_asked(study, overrides, profile, folder))
+    shown = data_verbs.inspect(*_asked(study, overrides, profile, folder), _tell)
     _show(data_verbs.as_json(shown), data_verbs.inspection_text(shown), format_)
 
 
@@ -227,7 +227,7 @@ def prepare_data(study: Path, overrides: tuple[str, ...], profile: str | None, f
     """
     from ablate import data_verbs
 
-    shown = data_verbs.build(*_asked(study, overrides, profile, folder))
+    shown = data_verbs.build(*_asked(study, overrides, profile, folder), _tell)
     _show(data_verbs.as_json(shown), data_verbs.reads_text(shown), format_)
 
 
@@ -244,7 +244,7 @@ def audit(study: Path, overrides: tuple[str, ...], profile: str | None, folder: 
     """
     from ablate import data_verbs
 
-    shown = data_verbs.audit(*_asked(study, overrides, profile, folder))
+    shown = data_verbs.audit(*_asked(study, overrides, profile, folder), _tell)
     _show(data_verbs.as_json(shown), data_verbs.audit_text(shown), format_)
 
 
@@ -253,6 +253,11 @@ def _asked(study: Path, overrides: tuple[str, ...], profile: str | None, folder:
     from ablate.workspace import Workspace
 
     return load(study, profile, overrides), Workspace(folder)
+
+
+def _tell(line: str) -> None:
+    """What is being done, while the answer is waited for."""
+    click.echo(line, err=True)
 
 
 def _show(value: Any, text: str, format_: str) -> None:

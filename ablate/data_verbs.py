@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import chain, islice
@@ -83,10 +83,10 @@ class Inspection:
     arms: list[Arm]
 
 
-def inspect(study: spec.Study, space: Workspace) -> Inspection:
-    """What the study reads. Its tokenizers and shards are built where they are missing."""
+def inspect(study: spec.Study, space: Workspace, say: Callable[[str], None]) -> Inspection:
+    """What the study reads. Its tokenizers and shards are built where they are missing; `say` is told of it."""
     runs = resolve.runs(study, space)
-    prepare.build(runs, prepare.streams(runs, space), space, cores())
+    prepare.build(runs, prepare.streams(runs, space), space, cores(), say)
     first = _of_first_seed(runs)
     names = {stream: name for run in first for name, stream in prepare.streams_of(run, space).items()}
     arms = {digest(run.recipe["data"]): run for run in first}
@@ -97,19 +97,19 @@ def inspect(study: spec.Study, space: Workspace) -> Inspection:
     )
 
 
-def build(study: spec.Study, space: Workspace) -> list[Read]:
-    """Tokenizers and shards of the whole study, made now; refuses what `ablate run` would refuse."""
+def build(study: spec.Study, space: Workspace, say: Callable[[str], None]) -> list[Read]:
+    """Tokenizers and shards of the whole study, made now, as `say` is told; refuses what `ablate run` would refuse."""
     runs = resolve.runs(study, space)
-    prepare.prepare(runs, study.evaluate, space, cores())
+    prepare.prepare(runs, study.evaluate, space, cores(), say)
     names = {stream: name for run in runs for name, stream in prepare.streams_of(run, space).items()}
     return [_read(names[stream], stream, tokens, space) for stream, tokens in _most_read(runs, space).items()]
 
 
-def audit(study: spec.Study, space: Workspace) -> list[dict[str, Any]]:
+def audit(study: spec.Study, space: Workspace, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Look for every benchmark item in every source, and record it where there is a results.db: rows of source, benchmark, register,
-    fresh, method, items, contaminated, untold."""
+    fresh, method, items, contaminated, untold. `say` is told what is tokenised before."""
     runs = resolve.runs(study, space)
-    prepare.build(runs, prepare.streams(runs, space), space, cores())
+    prepare.build(runs, prepare.streams(runs, space), space, cores(), say)
     names = {stream: name for run in runs for name, stream in prepare.streams_of(run, space).items()}
     asked = Wanted(study.evaluate, runs[0].data).with_items()
     auditing.measure([*names], asked, space, cores())
@@ -205,8 +205,9 @@ def _read_lines(read: Read) -> list[str]:
     ]
     if said:
         dropped, cut = (", ".join(f"{why} {count:,}" for why, count in said.get(which, {}).items()) for which in ("dropped", "cut"))
+        unmeasured = ", so its own bits per byte are NULL" if read.whole and not said["held_out"] else ""
         lines.append(
-            f"  hygiene     {said['read']:,} read, {said['kept']:,} kept ({said['held_out']:,} of them held out); "
+            f"  hygiene     {said['read']:,} read, {said['kept']:,} kept ({said['held_out']:,} of them held out{unmeasured}); "
             f"dropped: {dropped or 'nothing'}{f'; cut: {cut}' if cut else ''}"
         )
         lines += [f"    {why}: {_line(text)}" for why, texts in said["samples"].items() for text in texts[:1]]

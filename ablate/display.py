@@ -48,6 +48,9 @@ class Display:
     def preparing(self) -> None:
         self.console.print("preparing the tokenizer and the token shards")
 
+    def said(self, line: str) -> None:
+        self.console.print(f"  {line}")
+
     def started(self, jobs: int, slots: int) -> None:
         self.console.print(f"training: {jobs} jobs on {slots} slot{'s' * (slots != 1)}")
         if self.console.is_terminal:

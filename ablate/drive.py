@@ -44,6 +44,7 @@ class Watcher(Protocol):
 
     def planned(self, runs: Sequence[grid.Run], done: Set[str]) -> None: ...
     def preparing(self) -> None: ...
+    def said(self, line: str) -> None: ...
     def started(self, jobs: int, slots: int) -> None: ...
     def finished(self, run: grid.Run, outcome: dict[str, Any]) -> None: ...
     def compared(self, baseline: Baseline, outcome: dict[str, Any]) -> None: ...
@@ -169,7 +170,7 @@ class Driver:
         adopted = {d for job in running for d in job.waiting}
         try:
             self.watch.preparing()
-            prepare.prepare(self.runs, self.order.study.evaluate, self.space, self.order.processes)
+            prepare.prepare(self.runs, self.order.study.evaluate, self.space, self.order.processes, self.watch.said)
             queue = self._queue([work for digest, work in missing.items() if digest not in adopted])
             self.watch.started(len(queue) + len(running), self.order.launcher.slots)
             while queue or running or self.unmet:
@@ -199,7 +200,7 @@ class Driver:
     def _audit(self) -> None:
         """Look for the benchmarks' items in everything that the runs could read, and record what is found."""
         streams = prepare.streams(self.runs, self.space)
-        prepare.build(self.runs, streams, self.space, self.order.processes)
+        prepare.build(self.runs, streams, self.space, self.order.processes, self.watch.said)
         audit.measure([*streams], self._wanted(self.runs[0]).with_items(), self.space, self.order.processes)
         audit.record([*streams], self.space, self.store)
 

@@ -124,7 +124,7 @@ class Price:
 
 def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lambda line: None) -> Price:
     """The price of `study`, as far as it is known without the network; StudyError where it cannot run as written. `say` is told what is
-    being measured."""
+    being measured or tokenised."""
     known, runs = prefetch.known(study), resolve.runs(study, space, prefetch.known_data)
     machine = machine_for(study, space)
     prepare.check_evaluation(runs, study.evaluate, known.evaluate, isinstance(machine, Here))
@@ -138,7 +138,7 @@ def price(study: spec.Study, space: Workspace, say: Callable[[str], None] = lamb
     compared, unpriced = baselines_time(found, study.data, machine, scoring)
     times = [compared, *(job_time(job, machine, scoring, study.launch.share) for job in jobs)]
     hours = _hours(times)
-    read, epochs = most_read(runs), {} if known.absent else prepare.largest_epochs(runs, space, cores())
+    read, epochs = most_read(runs), {} if known.absent else prepare.largest_epochs(runs, space, cores(), say)
     trunks = {run.family for family in families if study.launch.share == "trunk" and len(family.runs) > 1 for run in family.runs}
     return Price(
         study=study.name, runs=len(runs), families=len(families), jobs=len(jobs), slots=slots,

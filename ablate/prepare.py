@@ -6,13 +6,13 @@ source too often is refused, before any step is trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
-from ablate.data import mixture, shards, sources, tokenizer
+from ablate.data import mixture, ready, shards, sources, tokenizer
 from ablate.data.building import pool
 from ablate.data.decontaminate import Screen
 from ablate.errors import StudyError
@@ -21,7 +21,7 @@ from ablate.evals.likelihood import reads_trees
 from ablate.scored import Wanted, screen_of
 from ablate.study import spec
 from ablate.study.grid import Run
-from ablate.study.quantities import format_count
+from ablate.study.quantities import format_bytes, format_count
 from ablate.workspace import Workspace
 
 T = TypeVar("T")
@@ -43,15 +43,21 @@ class Stream:
     def open(self, space: Workspace) -> shards.Shards:
         return shards.open_shards(self.source, self.stream, self.tokenizer.name, space, self.screen.digest if self.screen else None)
 
-    def build(self, tokens: int, space: Workspace, processes: int = 1) -> None:
-        shards.prepare(self.source, self.stream, self.tokenizer.name, tokenizer.load(self.tokenizer), tokens, space, self.screen, processes)
+    def build(self, tokens: int, space: Workspace, processes: int = 1, say: Callable[[str], None] = lambda line: None) -> None:
+        made = tokenizer.load(self.tokenizer)
+        shards.prepare(self.source, self.stream, self.tokenizer.name, made, tokens, space, self.screen, processes, say)
 
 
-def prepare(runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace, processes: int) -> None:
-    """Build what is missing, then refuse what could not be scored, and runs that repeat a source more than data.max_epochs times."""
+def prepare(
+    runs: Sequence[Run], evaluate: spec.Evaluate, space: Workspace, processes: int, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """Build what is missing, then refuse what could not be scored, and runs that repeat a source more than data.max_epochs times.
+
+    `say` is told what is tokenised, and what another process is waited for.
+    """
     _refuse_changed(runs)
     check_evaluation(runs, evaluate)
-    build(runs, streams(runs, space), space, processes)
+    build(runs, streams(runs, space), space, processes, say)
     _tokenise(runs, evaluate, space)
     for run in runs:
         _refuse_repetition(run, space)
@@ -74,13 +80,15 @@ def check_evaluation(runs: Sequence[Run], evaluate: spec.Evaluate, known: spec.E
         Wanted(known or evaluate, data).read()
 
 
-def largest_epochs(runs: Sequence[Run], space: Workspace, processes: int) -> dict[str, float]:
+def largest_epochs(
+    runs: Sequence[Run], space: Workspace, processes: int, say: Callable[[str], None] = lambda line: None
+) -> dict[str, float]:
     """Most passes that any run makes over each finite source. To know, the finite sources are prepared (a run reuses that);
-    refuses as `prepare` does."""
+    refuses, and tells `say`, as `prepare` does."""
     read = {stream: tokens for stream, tokens in streams(runs, space).items() if sources.is_finite(stream.source)}
     if not read:
         return {}
-    build(runs, read, space, processes)
+    build(runs, read, space, processes, say)
     most: dict[str, float] = {}
     for run in runs:
         _refuse_repetition(run, space)
@@ -88,20 +96,34 @@ def largest_epochs(runs: Sequence[Run], space: Workspace, processes: int) -> dic
     return most
 
 
-def build(runs: Sequence[Run], wanted: Mapping[Stream, int], space: Workspace, processes: int) -> None:
+def build(
+    runs: Sequence[Run], wanted: Mapping[Stream, int], space: Workspace, processes: int, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """What is missing of the tokenizers and the tokens. `say` is told as `prepare` tells it."""
     for data in _distinct(run.data for run in runs):
         tokenizer.prepare(data, space)
     missing = [(stream, tokens) for stream, tokens in wanted.items() if not stream.is_built(tokens, space)]
     for stream, tokens in [one for one in missing if sources.is_finite(one[0].source)]:
-        stream.build(tokens, space, processes)  # one after another, each by all processes
+        say(f"tokenising {_with_size(stream.source)}")
+        stream.build(tokens, space, processes, say)  # one after another, each by all processes
     missing = [one for one in missing if not sources.is_finite(one[0].source)]
+    for name in dict.fromkeys(stream.source.name for stream, _ in missing):
+        say(f"tokenising {name}")
     if len(missing) > 1 and processes > 1:
         with pool(min(processes, len(missing))) as many:
             for work in [many.submit(stream.build, tokens, space) for stream, tokens in missing]:
                 work.result()
     else:
         for stream, tokens in missing:
-            stream.build(tokens, space)
+            stream.build(tokens, space, say=say)
+
+
+def _with_size(source: spec.Source) -> str:
+    """`files: crawl/*.jsonl.gz (1.2 GB)`: of the files as they are packed. What is on the hub is not fetched to know."""
+    if source.hf is not None:
+        return source.name
+    paths = sources.paths(source) if source.tokens is None else ready.paths(source)
+    return f"{source.name} ({format_bytes(sum(path.stat().st_size for path in paths))})"
 
 
 def tokens_to_build(runs: Sequence[Run], space: Workspace) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from ablate.cli import cli
+from ablate.data_verbs import Inspection, Read, inspection_text
 from ablate.errors import StudyError
 from tests.studies import TINY, write
 from tests.test_audit import leaking
@@ -19,7 +21,7 @@ from tests.test_audit import leaking
 def data(verb: str, folder: Path, *more: str) -> str:
     done = CliRunner().invoke(cli, ["data", verb, str(folder / "tiny.yaml"), "--folder", str(folder), *more], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    return done.output
+    return done.stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,6 +68,14 @@ def test_inspect_says_what_is_there_and_what_was_dropped(folder: Path) -> None:
     assert "the first sequences of an arm with synthetic 1/4, web 3/4 (seed 0)" in text
 
 
+def test_inspect_says_what_it_means_that_nothing_is_held_out() -> None:
+    counts = {"read": 9, "kept": 9, "held_out": 0, "dropped": {}, "samples": {}}
+    read = Read("web", "0123", 9, 90, 300, 0.3, True, 90, counts, 0, 9, {}, [])
+    endless, one = replace(read, whole=False), replace(read, hygiene=counts | {"held_out": 1})
+    told = ["NULL" in inspection_text(Inspection("tiny", [shown], [])) for shown in (read, endless, one)]
+    assert told == [True, False, False]
+
+
 def test_audit_finds_what_leaked_and_inspect_then_shows_it(folder: Path) -> None:
     assert (folder / "results.db").exists() is False, "nothing has run"
     rows = json.loads(data("audit", folder, "--format", "json"))
@@ -85,10 +95,12 @@ def test_audit_finds_what_leaked_and_inspect_then_shows_it(folder: Path) -> None
     assert "overlap     which_kind: gpt3" in data("inspect", folder)
 
 
-def test_prepare_builds_and_refuses_as_run_does(tmp_path: Path) -> None:
+def test_prepare_builds_and_refuses_as_run_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, TINY)
     assert "synthetic: " in data("prepare", tmp_path)
     assert len([*(tmp_path / "runs" / "data").glob("*/manifest.json")]) == 2
     write(tmp_path, leaking(tmp_path))
+    asked = ["data", "prepare", str(tmp_path / "tiny.yaml"), "--folder", str(tmp_path), "grid.tokens=[400k]", "data.max_epochs=2"]
     with pytest.raises(StudyError, match="epochs"):
-        data("prepare", tmp_path, "grid.tokens=[400k]", "data.max_epochs=2")
+        cli.main(asked, standalone_mode=False)
+    assert capsys.readouterr().err.splitlines() == [f"tokenising files: {tmp_path / 'leaked.jsonl'} (0 MB)"]

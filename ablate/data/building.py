@@ -19,14 +19,18 @@ from ablate.workspace import room_for
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Hold the lock file, waiting for whoever holds it now; the system takes it back however its holder dies.
+def alone(lock: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock file, waiting for whoever holds it now (`waiting` is called before); the system takes it back however its holder dies.
 
     Raises DiskFullError where the block finds no room.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("ab") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(f, fcntl.LOCK_EX)
         with room_for(lock.parent):
             yield
 

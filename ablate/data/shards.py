@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -80,21 +80,22 @@ class Manifest:
 
 def prepare(
     source: Source, stream: int, tokenizer_digest: str, tokenizer: PreTrainedTokenizerFast, tokens: int, workspace: Workspace,
-    screen: Screen | None = None, processes: int = 1,
+    screen: Screen | None = None, processes: int = 1, say: Callable[[str], None] = lambda line: None,
 ) -> Shards:  # fmt: skip
     """At least `tokens` tokens of the stream (all of a finite source), tokenising only what is missing.
 
-    Any number of processes may call it at once, and any may be killed. A folder whose files are shorter
-    than its manifest says is built anew.
+    Any number of processes may call it at once, and any may be killed; `say` is told when another one is waited for. A folder whose
+    files are shorter than its manifest says is built anew.
     """
     kept_out = screen.digest if screen else None
     folder = _folder(source, stream, tokenizer_digest, workspace, kept_out)
     if not is_built(source, stream, tokenizer_digest, tokens, workspace, kept_out):
-        with alone(folder / "lock"):
+        with alone(folder / "lock", lambda: say(f"waiting for another process that is tokenising {source.name}")):
             manifest = _manifest(folder)
             if manifest is None or not _is_whole(folder, manifest):
                 manifest = _fresh(folder, _definition(source, stream, tokenizer_digest, kept_out), len(tokenizer))
-            _extend(folder, manifest, source, stream, tokenizer, tokens, screen, processes)
+            if not _is_enough(manifest, source, tokens):  # what was waited for keeps its count of what was dropped
+                _extend(folder, manifest, source, stream, tokenizer, tokens, screen, processes)
     return open_shards(source, stream, tokenizer_digest, workspace, kept_out)
 
 

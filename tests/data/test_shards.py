@@ -6,16 +6,20 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
 
 import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from ablate.data import shards, sources, tokenizer
+from ablate.data.building import alone
 from ablate.errors import DataError, DiskFullError
 from ablate.study.spec import Data, Source
 from ablate.study.spec import Tokenizer as Spec
@@ -147,6 +151,20 @@ def test_a_full_disk_gets_a_sentence(bpe: PreTrainedTokenizerFast, tmp_path: Pat
             build(PAGE, bpe, tmp_path, 10 * before)
     assert shards.open_shards(PAGE, 0, "t", Workspace(tmp_path)).tokens.size == before
     assert build(PAGE, bpe, tmp_path, 2 * before).tokens.size >= 2 * before
+
+
+def test_what_another_one_builds_is_waited_for_and_taken_as_it_is(text: Source, bpe: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    built = build(text, bpe, tmp_path / "other")
+    assert json.loads(content(tmp_path / "other")["manifest.json"])["hygiene"]["read"] == DOCUMENTS
+    folder, said = Workspace(tmp_path).data / built.folder.name, Queue[str]()
+    with ThreadPoolExecutor(1) as pool:
+        with alone(folder / "lock"):  # the system keeps a lock from a second opening of the file, of whatever process
+            waiting = pool.submit(shards.prepare, text, 0, "t", bpe, 1, Workspace(tmp_path), say=said.put)
+            assert said.get(timeout=60) == f"waiting for another process that is tokenising {text.name}"
+            shutil.copytree(built.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("lock"))
+        assert waiting.result(timeout=60).content == built.content
+    assert content(tmp_path) == content(tmp_path / "other")
+    assert said.empty()
 
 
 BUILDER = """
