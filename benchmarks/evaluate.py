@@ -61,6 +61,9 @@ OTHERS = {
     "blimp": "blimp_45_paradigms.jsonl.gz",
     "agieval_sat_en": "agieval_sat-en.jsonl.gz",
     "agieval_logiqa_en": "agieval_logiqa-en.jsonl.gz",
+    "agieval_sat_math": "agieval_sat-math.jsonl.gz",
+    "agieval_aqua_rat": "agieval_aqua-rat.jsonl.gz",
+    "agieval_lsat_ar": "agieval_lsat-ar.jsonl.gz",
     "mmlu": "mmlu_10subjects.jsonl.gz",
 }
 """Of which each is only told: the goals are of FILES."""
