@@ -20,7 +20,7 @@ def refused(folder: Path, *words: str, text: str = TINY, arguments: tuple[str, .
     for word in words:
         assert word in said, said
     assert not list(folder.glob("runs/jobs/*"))
-    assert len(said.strip().splitlines()) <= 3, said
+    assert len([line for line in said.strip().splitlines() if not line.startswith("  tokenising ")]) <= 3, said
     return said
 
 
