@@ -221,7 +221,7 @@ def inspect(study: Path, overrides: tuple[str, ...], profile: str | None, folder
 @_folder
 @_format
 def prepare_data(study: Path, overrides: tuple[str, ...], profile: str | None, folder: Path, format_: str) -> None:
-    """Build the tokenizers and tokens of a study now, which `ablate run` would do first.
+    """Build the tokenizers, tokens and tokenised benchmarks of a study now, which `ablate run` would do first.
 
     Example: ablate data prepare studies/quality_vs_quantity.yaml
     """

@@ -98,7 +98,7 @@ def inspect(study: spec.Study, space: Workspace, say: Callable[[str], None]) -> 
 
 
 def build(study: spec.Study, space: Workspace, say: Callable[[str], None]) -> list[Read]:
-    """Tokenizers and shards of the whole study, made now, as `say` is told; refuses what `ablate run` would refuse."""
+    """Tokenizers, shards and tokenised benchmarks of the whole study, made now, as `say` is told; refuses what `ablate run` would."""
     runs = resolve.runs(study, space)
     prepare.prepare(runs, study.evaluate, space, cores(), say)
     names = {stream: name for run in runs for name, stream in prepare.streams_of(run, space).items()}

@@ -188,7 +188,8 @@ def _baselines(study: spec.Study, known: prefetch.Known, machine: Machine, space
     found = baselines.resolve([name for name in study.baselines if name not in known.absent_baselines], space)
     if isinstance(machine, Here):
         refuse_weights(found, device.pick(study.launch.device))
-    refuse_narrow(found, Wanted(known.evaluate, study.data))
+    asked = study.evaluate.model_copy(update={"lm_eval": known.evaluate.lm_eval})  # of the benchmarks no item is needed
+    refuse_narrow(found, Wanted(asked, study.data))
     return found
 
 
@@ -200,9 +201,9 @@ def refuse_over_budget(price: Price, budget: str) -> None:
         raise StudyError(
             f"the study needs {needs} device-hours and --budget allows {limit:.2f}: lower grid.tokens or grid.params, or raise the budget"
         )
-    if price.absent_benchmarks:
+    if gone := (*price.absent_benchmarks, *price.absent_baselines):
         raise StudyError(
-            f"--budget: what scoring takes is not known of benchmarks that are not on this machine: {', '.join(price.absent_benchmarks)}; "
+            f"--budget: what scoring takes is not known while these are not on this machine: {', '.join(gone)}; "
             "run `ablate prefetch STUDY` first, or leave --budget out"
         )
 

@@ -99,6 +99,7 @@ def test_prepare_builds_and_refuses_as_run_does(tmp_path: Path, capsys: pytest.C
     write(tmp_path, TINY)
     assert "synthetic: " in data("prepare", tmp_path)
     assert len([*(tmp_path / "runs" / "data").glob("*/manifest.json")]) == 2
+    assert len([*(tmp_path / "runs" / "requests").glob("*.bin")]) == 8, "two benchmarks in two registers, each with its fresh twin"
     write(tmp_path, leaking(tmp_path))
     asked = ["data", "prepare", str(tmp_path / "tiny.yaml"), "--folder", str(tmp_path), "grid.tokens=[400k]", "data.max_epochs=2"]
     with pytest.raises(StudyError, match="epochs"):

@@ -263,6 +263,8 @@ def test_a_baseline_that_is_not_here_is_named(tmp_path: Path) -> None:
     priced = plan.price(study, known(tmp_path, study))
     assert priced.absent_baselines == ("owner/never-heard-of",)
     assert "the baseline owner/never-heard-of is not on this machine: `ablate prefetch` fetches it" in as_text(priced)
+    with pytest.raises(StudyError, match=r"--budget: .* not on this machine: owner/never-heard-of; run `ablate prefetch STUDY` first"):
+        plan.refuse_over_budget(priced, "1000h")
 
 
 def test_a_benchmark_whose_time_nobody_knows_is_named_and_one_that_a_run_was_scored_on_is_priced(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ablate.plan_text import as_text
 from ablate.study.load import load
 from ablate.workspace import Workspace
 from tests.studies import TINY, typed, write
+from tests.test_baselines import saved
 
 GONE = "[builtin:grammar, arc_easy, {task: piqa, name: goals, shots: 2}]"
 ELSEWHERE = ("launch.gpu=H100", "launch.mfu=0.4")
@@ -89,4 +90,10 @@ def test_a_run_is_refused_in_one_sentence_before_it_trains(tmp_path: Path) -> No
     assert said.count("\n") == 1 and "hf:allenai/ai2_arc is not on this machine" in said and "run `ablate prefetch STUDY`" in said
     assert not list((tmp_path / "runs").rglob("train.json")) and not list((tmp_path / "runs" / "jobs").glob("*"))
     said = typed("run", "tiny.yaml", asked, *ELSEWHERE, "--budget", "1000h", cwd=tmp_path, status=2)
-    assert "what scoring takes is not known of benchmarks that are not on this machine: arc_easy, goals" in said
+    assert "what scoring takes is not known while these are not on this machine: arc_easy, goals;" in said
+
+
+def test_a_baseline_that_sees_too_little_for_a_benchmark_that_is_not_here_is_refused(tmp_path: Path) -> None:
+    asked = ("evaluate.benchmarks=[gsm8k]", "data.seq_len=512", f"baselines=[{saved(tmp_path / 'base')}]")
+    with pytest.raises(UsageError, match=r"baselines: .*base: evaluate\.benchmarks: gsm8k: up to 256 .* the model sees 96 at once"):
+        priced(tmp_path, *asked)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ablate.data.tokenizer import beginning_with
-from ablate.errors import DataError, NetworkError, RunError, StudyError
+from ablate.errors import DataError, NetworkError, RunError, StudyError, UsageError
 from ablate.evals import logged
 from ablate.evals.items import LM_EVAL, Benchmark
 from ablate.evals.result import Result
@@ -142,11 +142,7 @@ def loaded(name: str) -> dict[str, Any]:
         try:
             found: dict[str, Any] = manager.load([name])
         except Exception as e:
-            missing = NetworkError if isinstance(e, ConnectionError) else DataError
-            raise missing(
-                f"evaluate.lm_eval: the task {name} cannot be loaded ({type(e).__name__}: {_short(e)}); if its data are not on this "
-                "machine, run `ablate prefetch STUDY` where there is a network"
-            ) from e
+            raise _not_loaded(name, e) from e
     for task in found["tasks"].values():
         if task.config.num_fewshot is None:
             task.set_config("num_fewshot", 0)
@@ -247,6 +243,21 @@ def _refuse_unsafe(name: str, definition: Mapping[str, Any]) -> None:
     writes = definition.get("output_type", "generate_until") == "generate_until"  # elsewhere lm-eval does not call it
     if writes and any(metric.get("hf_evaluate") for metric in definition.get("metric_list") or []):
         raise StudyError(f"evaluate.lm_eval: the metric of the task {name} is code that the hub would send, which is not run here")
+
+
+def _not_loaded(name: str, error: Exception) -> UsageError:
+    """The sentence for a task that lm-eval cannot load: its code may ask for what is refused or not installed; else it lacks data."""
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, RunError):
+        cause = cause.__cause__ or cause.__context__
+    if cause:
+        return StudyError(f"evaluate.lm_eval: the task {name}: {cause}")
+    told = f"evaluate.lm_eval: the task {name} cannot be loaded ({type(error).__name__}: {_short(error)})"
+    if isinstance(error, ImportError):
+        return StudyError(f"{told}; install what its code imports, or leave the task out")
+    gone = isinstance(error, ConnectionError) or "Couldn't find cache for" in str(error)  # said where another part of the data is here
+    missing = NetworkError if gone else DataError
+    return missing(f"{told}; if its data are not on this machine, run `ablate prefetch STUDY` where there is a network")
 
 
 def _short(error: BaseException) -> str:

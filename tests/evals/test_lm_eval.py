@@ -44,7 +44,7 @@ def wide() -> LlamaForCausalLM:
 
 @pytest.fixture
 def local(monkeypatch: pytest.MonkeyPatch) -> Iterator[Local]:
-    """Data sets that the library `datasets` finds, ; no network is asked."""
+    """Data sets that the library `datasets` finds; no network is asked."""
     known: Local = {}
 
     def load(path: str, name: str | None = None, **_: object) -> datasets.DatasetDict:
@@ -131,9 +131,12 @@ def test_a_score_that_is_no_number(wide: LlamaForCausalLM, tokenizer: PreTrained
         ("humaneval", "humaneval runs what the model writes outside of any sandbox"),
         ("mmmu_val", "is about images or sounds"),
         ("polemo2_in", "the metric of the task polemo2_in is code that the hub would send"),
+        ("careqa_open", "task careqa_open: the metric bleu is code that the hub would send, which is not run here"),
+        ("ifeval", r"ifeval cannot be loaded \(ModuleNotFoundError: .*\); install what its code imports, or leave the task out"),
     ],
 )
-def test_refused(task: str, sentence: str) -> None:
+def test_refused(task: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "langdetect", None)  # which ifeval imports: as if it were not installed
     with pytest.raises(StudyError, match=sentence):
         lm_eval.check([task], 2048)
 
@@ -144,6 +147,16 @@ def test_data_that_are_not_here(local: Local, tmp_path: Path) -> None:
     local["EleutherAI/lambada_openai"] = {"test": rows("lambada_openai", 5)}
     found = known(load(write(tmp_path), None, ["evaluate.lm_eval=[sciq, lambada_openai]"]))
     assert (found.absent_benchmarks, found.evaluate.lm_eval) == (("sciq",), ["lambada_openai"])
+
+
+def test_data_of_which_another_part_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As once another task of the same data set was fetched: `datasets` itself then speaks of its cache, and of no network."""
+    (tmp_path / "cais___mmlu" / "astronomy" / "0.0.0" / "abc").mkdir(parents=True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    with pytest.raises(NetworkError, match=r"mmlu_anatomy cannot be loaded \(ValueError: .*run `ablate prefetch STUDY`"):
+        lm_eval.check(["mmlu_anatomy"])
+    assert not lm_eval.is_to_be_had("mmlu_anatomy")
 
 
 def test_a_digest_is_of_the_name_and_of_the_version() -> None:

@@ -184,12 +184,15 @@ def test_splits_in_one_file_are_told_apart(tmp_path: Path) -> None:
     assert prompt(code).context.count("[DONE]") == 3 and prompt(code).context.endswith("a\nb\nc\n[BEGIN]\n")
 
 
-def test_agieval_with_examples_is_asked_in_its_own_words(tmp_path: Path) -> None:
-    solved = {"passage": None, "question": "One?", "options": ["(A)1", "(B)2"], "label": "A"}
+@pytest.mark.parametrize(
+    ("task", "column", "passage"), [("agieval_sat_math", "sat-math", None), ("agieval_sat_en_without_passage", "sat-en", "It is long.")]
+)
+def test_agieval_with_examples_is_asked_in_its_own_words(tmp_path: Path, task: str, column: str, passage: str | None) -> None:
+    solved = {"passage": passage, "question": "One?", "options": ["(A)1", "(B)2"], "label": "A"}
     cells = ["sample 1", repr(solved).replace('"', '""'), "explanation 1", "since it is"]
-    (tmp_path / "p.csv").write_text(',sat-math\n{},"{}"\n{},{}\n'.format(*cells))
+    (tmp_path / "p.csv").write_text(',{}\n{},"{}"\n{},{}\n'.format(column, *cells))
     row = {"passage": "", "question": "Two?", "options": ["(A)1", "(B)2"], "label": "B"}
-    found = item(made("agieval_sat_math", written(tmp_path, "a.jsonl", row), shots=1, shots_from=str(tmp_path / "p.csv")))
+    found = item(made(task, written(tmp_path, "a.jsonl", row), shots=1, shots_from=str(tmp_path / "p.csv")))
     choose = "\nChoose from the following options:    (A)1 (B)2\nThe answer is therefore"
     begun = f"Here are the answers for the problems in the exam.\nProblem 1.    One?{choose} A\n\n"
     assert found.context == f"{begun}Problem 2.    Two?{choose}"
