@@ -144,9 +144,13 @@ def _token_values(model: PreTrainedModel, batch: Batch, states: Tensor, greedy: 
 
 
 def _are_chains(batch: Batch) -> bool:
-    """Whether every row is one sequence and follows no trunk."""
-    whole = torch.maximum(batch.last_below[:, :1], torch.arange(batch.last_below.shape[1]))
-    return not len(batch.trunk) and torch.equal(batch.last_below, whole)
+    """Whether every row is one sequence and follows no trunk. A node that has only itself below it is padding, unless something is asked
+    after it: then it is another sequence."""
+    if len(batch.trunk):
+        return False
+    length, last = batch.last_below.shape[1], batch.last_below[:, 0]
+    row, column = batch.predictors // length, batch.predictors % length
+    return torch.equal(batch.last_below, torch.maximum(last[:, None], torch.arange(length))) and bool((column <= last[row]).all())
 
 
 def _tree_mask(last_below: Tensor, trunk: int, dtype: torch.dtype) -> Tensor:

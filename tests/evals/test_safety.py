@@ -160,6 +160,15 @@ def plain_perplexity(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
     return math.exp(sum(losses) / len(losses))
 
 
+def test_sentences_of_two_tokens_are_read_alone(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM) -> None:
+    """Behind another one in its row each is a single node, as padding is."""
+    items = benchmark(*(sentence(text, "hate", 5.0, "owls") for text in ("! The owl sees.", "qq", "zz")))
+    alone, together = (safety.requests(items, tokenizer, 64, shared) for shared in (False, True))
+    assert len(together.batches) == len(together.batches[0].tokens) == 1 and len(encode(tokenizer, ["qq"])[0]) == 2
+    expected = safety.perplexities(model, alone, CPU)
+    np.testing.assert_allclose(safety.perplexities(model, together, CPU), expected, rtol=TOLERANCE)
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_model_end_to_end(tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM, shared: bool) -> None:
     """Perplexities are Hugging Face's, also of a sentence longer than the model sees; one of a single token has none."""
