@@ -87,8 +87,8 @@ def _refuse_unfit(model: PreTrainedModel, requests: Requests) -> None:
 def _states(model: PreTrainedModel, requests: Requests, device: torch.device) -> Iterator[tuple[Batch, Tensor]]:
     """Of each batch what comes out of the model's body after each predictor: [predictors, width].
 
-    One sequence a row needs no mask, with which attention takes up to twice as long: padding lies at the right, where a causal model's
-    other tokens cannot see it.
+    One sequence a row needs no mask, which attention is slower with: padding lies at the right, where a causal model's other tokens
+    cannot see it.
     """
     body = logits_of.body(model)
     trunk: Tensor | None = None

@@ -185,13 +185,17 @@ def _rows(items: Iterable[_Leaves], enough: int) -> Iterator[_Row]:
     row = _Row()
     for item in items:
         for i, (sequence, choice) in enumerate(zip(item.sequences, item.choices, strict=True)):
-            shared = _common(row.sequence, sequence.tokens)
-            if len(row.tokens) >= enough and shared < LONG_SHARED and not (i and 2 * shared >= len(sequence.tokens)):
+            if len(row.tokens) >= enough and not _belong_together(row.sequence, sequence.tokens, same_item=i > 0):
                 yield row
                 row = _Row()
             row.add([sequence], [choice])
     if row.tokens:
         yield row
+
+
+def _belong_together(before: Sequence[int], tokens: Sequence[int], same_item: bool) -> bool:
+    shared = _common(before, tokens)
+    return shared >= LONG_SHARED or (same_item and 2 * shared >= len(tokens))
 
 
 def _batches(trunk: list[int], rows: Iterable[_Row]) -> Iterator[Batch]:
