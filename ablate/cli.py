@@ -120,10 +120,10 @@ def plot(study: str | None, folder: Path, figures: tuple[str, ...], published: b
 
     Example: ablate plot
     """
-    from ablate import verbs
+    from ablate import plot_verb
     from ablate.workspace import Workspace
 
-    click.echo(verbs.draw(Workspace(folder), study, figures, published))
+    click.echo(plot_verb.draw(Workspace(folder), study, figures, published))
 
 
 @cli.command()

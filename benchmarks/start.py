@@ -7,6 +7,7 @@ The process imports what a job imports, builds the default study's model, compil
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def main() -> None:
         torch.set_num_threads(1)
         first_step()
         return
+    os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)  # kernels that are kept there would make every start a warm one
     with tempfile.TemporaryDirectory() as folder:
         cold = seconds(Path(folder))
         warm = [seconds(Path(folder)) for _ in range(AGAIN)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # as in jobs: more 
 
 LONGEST = ("test_drive.py", "test_agreement.py", "test_baselines.py", "test_devices.py", "test_full_disk.py")
 """Files that are begun first, whole files being dealt to the workers: none is left alone with one of these at the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder of compiled kernels for all tests, unless one is named, so that a shape is compiled once; gone when they end."""
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="kernels-")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder.name  # the workers, started later, inherit it
+        config.add_cleanup(folder.cleanup)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

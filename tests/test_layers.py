@@ -37,6 +37,7 @@ TOP = [
     "ask",
     "eval_verb",
     "data_verbs",
+    "plot_verb",
     "verbs",
     "cli",
     "__main__",

@@ -122,7 +122,8 @@ def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.skipif(not can_compile(), reason="torch.compile needs a C++ compiler, and there is none on the PATH")
-def test_what_a_measurement_compiled_is_compiled_no_more(tmp_path: Path) -> None:
+def test_what_a_measurement_compiled_is_compiled_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     setting = Setting(torch.device("cpu"), compile=True, slots=1)
 
     def kernels() -> set[Path]:

@@ -16,11 +16,10 @@ _SLOT = "slot"
 
 
 def environment(threads: int, compiled: Path, slot: int, gpus: int, devices: int = 1) -> dict[str, str]:
-    """That of a worker: its threads, where kernels are kept, and of `gpus` those that its slot has, `devices` of them. Who measures
-    a job's speed must run in the same."""
-    env = dict(os.environ)
+    """That of a worker: its threads, where kernels are kept unless the user has said so to torch, and of `gpus` those that its slot
+    has, `devices` of them. Who measures a job's speed must run in the same."""
+    env = {"TORCHINDUCTOR_CACHE_DIR": str(compiled.absolute()), **os.environ}
     env.update(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_COMPILE_THREADS="1")
-    env.update(TORCHINDUCTOR_CACHE_DIR=str(compiled.absolute()))
     if gpus:
         visible = env.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
         env["CUDA_VISIBLE_DEVICES"] = ",".join(visible[(slot * devices + i) % len(visible)] for i in range(devices))

@@ -51,7 +51,8 @@ def style() -> Iterator[None]:
 def write(stem: Path, figure: Figure, table: pl.DataFrame) -> list[Path]:
     """The figure as PNG and SVG and its table as CSV, each renamed into place; their paths."""
     FigureCanvasAgg(figure)
-    figure.draw_without_rendering()
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
     figure.set_layout_engine("none")  # laid out once, so that PNG and SVG agree
     paths = [stem.with_suffix(suffix) for suffix in (".png", ".svg", ".csv")]
     for path in paths[:2]:

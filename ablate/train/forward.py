@@ -48,8 +48,8 @@ class Forward(nn.Module):
             passed = self._llama_loss
         else:
             passed = self._decoder_loss if are_plain(model) else self._logits_loss
-        self._loss = compiled(passed) if compile else passed
-        self._graphed = compiled(passed, graphs=True) if compile else passed
+        self._loss = compiled(passed, self._device) if compile else passed
+        self._graphed = compiled(passed, self._device, graphs=True) if compile else passed
         if checkpointing:
             self._keep_inputs_only(compile)
 
@@ -118,13 +118,15 @@ class Forward(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
-def compiled(passed: Callable[..., Tensor], graphs: bool = False) -> Callable[..., Tensor]:
+def compiled(passed: Callable[..., Tensor], device_type: str, graphs: bool = False) -> Callable[..., Tensor]:
     """The pass, compiled for one shape; with `graphs` replayed as CUDA graphs.
 
     What is made of it is kept on the disk for the next process. torch keeps nothing of a pass that enters autocast, unless it
-    is told that it may: entering and leaving are nodes of the graph that the cache goes by, with their arguments.
+    is told that it may: entering and leaving are nodes of the graph that the cache goes by, with their arguments. On a CPU
+    the kernels of a pass are one C++ file with what calls them: g++ starts twice and not once a kernel, some 40 times.
     """
     options: dict[str, Any] = {"unsafe_marked_cacheable_functions": dict.fromkeys(_AUTOCAST, "1"), "triton.cudagraphs": graphs}
+    options["cpp_wrapper"] = device_type == "cpu"
     made: Callable[..., Tensor] = torch.compile(passed, dynamic=False, options=options)
     return made
 

@@ -7,8 +7,9 @@ import torch
 from ablate.errors import RunError
 from ablate.model.memory import Memory
 
-# What torch says where it has no class of its own for it: the CPU's allocator (two wordings), cuBLAS and cuDNN for their workspaces.
-_WORDS = ("can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
+# What torch says where it has no class of its own for it: the CPU's allocator (two wordings), cuBLAS and cuDNN for their workspaces,
+# and a compiled pass on a CPU, which names the call that failed and leaves the reason on stderr: making a tensor fails of nothing else.
+_WORDS = ("can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED", "aoti_torch_empty_strided(")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

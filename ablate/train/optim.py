@@ -63,7 +63,7 @@ class Optimizer:
     def step(self, scale: float) -> Tensor:
         """One update at `scale` of the peak learning rate; returns the gradient's norm before clipping (a tensor, not yet waited for)."""
         norm = nn.utils.clip_grad_norm_([p for _, p in self._named], self.clip)
-        self._apply(scale)
+        apply_together([self], [scale])
         return norm
 
     def _apply(self, scale: float) -> None:
@@ -118,7 +118,7 @@ class Optimizer:
 def apply_together(optimizers: Sequence[Optimizer], scales: Sequence[float]) -> None:
     """The updates of optimisers over different parameters, whose gradients are clipped already: the same numbers as one by one.
 
-    Fused AdamW is called once for all groups that agree in their rates, since of many small tensors the calls take the time.
+    Fused AdamW is called directly, and once for all groups that agree in their rates, since of small tensors the calls take the time.
     """
     calls: dict[tuple[float, ...], list[list[Tensor]]] = {}
     for optimizer, scale in zip(optimizers, scales, strict=True):

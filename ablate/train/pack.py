@@ -108,8 +108,8 @@ class _Stacked(nn.Module):
         self._names = [name for name, _ in one.named_parameters()]
         self._values = nn.ParameterList(p.detach().expand(pack, *p.shape).clone() for p in one.parameters())
         self.graphs = False
-        self._losses = compiled(self._plain_losses) if compile else self._plain_losses
-        self._graphed = compiled(self._plain_losses, graphs=True) if compile else self._plain_losses
+        self._losses = compiled(self._plain_losses, device.type) if compile else self._plain_losses
+        self._graphed = compiled(self._plain_losses, device.type, graphs=True) if compile else self._plain_losses
 
     def forward(self, tokens: Tensor) -> Tensor:
         losses: Tensor = self._graphed(tokens) if self.graphs else self._losses(tokens)

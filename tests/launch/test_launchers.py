@@ -45,6 +45,13 @@ def job(folder: Path, name: str = "a job, with 'quotes'") -> Path:
     return path
 
 
+def test_kernels_are_kept_in_the_folder_of_the_study_unless_torch_was_told_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    assert environment(1, tmp_path, slot=0, gpus=0)["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/everybody/s")
+    assert environment(1, tmp_path, slot=0, gpus=0)["TORCHINDUCTOR_CACHE_DIR"] == "/everybody/s"
+
+
 def test_a_job_starts_and_ends(launcher: Launcher, tmp_path: Path) -> None:
     handle = launcher.start(job(tmp_path))
     deadline = time.monotonic() + 60

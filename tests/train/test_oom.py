@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +32,29 @@ def large() -> dict[str, Any]:
     return {**whole, "data": {"seq_len": SEQ_LEN}, "model": {**whole["model"], "max_position_embeddings": SEQ_LEN}}
 
 
-def train(room: int | None) -> dict[str, Any]:
-    """Some steps in a process that may take `room` bytes more than it has; what came of it."""
-    engine = Engine(large(), torch.device("cpu"), compile=False)
-    rng = np.random.default_rng(0)
-    batches = [rng.integers(0, 96, (SEQUENCES, SEQ_LEN + 1)) for _ in range(STEPS)]
+@contextmanager
+def limited(room: int | None) -> Iterator[None]:
+    """The process may take `room` bytes more than it has."""
     unlimited = resource.getrlimit(resource.RLIMIT_AS)
     if room is not None:
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + room, unlimited[1]))
     try:
-        losses = [[float(x) for x in engine.step(batch, 1.0)] for batch in batches]
-    except RunError as e:
-        return {"error": str(e)}
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, unlimited)
+
+
+def train(room: int | None) -> dict[str, Any]:
+    """Some steps in a process that may take `room` bytes more than it has; what came of it."""
+    engine = Engine(large(), torch.device("cpu"), compile=False)
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, 96, (SEQUENCES, SEQ_LEN + 1)) for _ in range(STEPS)]
+    try:
+        with limited(room):
+            losses = [[float(x) for x in engine.step(batch, 1.0)] for batch in batches]
+    except RunError as e:
+        return {"error": str(e)}
     weights = [float(p.detach().norm()) for p in engine.model.parameters()]
     return {"losses": losses, "weights": weights, "micro_batch": engine.micro_batch, "halvings": engine.oom_halvings}
 
@@ -68,6 +79,37 @@ def test_a_step_that_does_not_fit_is_made_in_smaller_passes() -> None:
     assert np.allclose(pieces["losses"], whole["losses"], rtol=1e-5, atol=0)
     assert np.allclose(pieces["weights"], whole["weights"], rtol=1e-5, atol=0)
     assert "out of memory with one sequence of 512 tokens a pass" in nothing["error"] and "lower data.seq_len" in nothing["error"]
+
+
+def compiled_pass_fails(room: int) -> list[bool]:
+    """Whether what a compiled pass raises is taken for a lack of memory: with no room left, and of a token outside the vocabulary."""
+    engine = Engine(large(), torch.device("cpu"), compile=True)
+    tokens = torch.zeros(SEQUENCES, SEQ_LEN + 1, dtype=torch.int64)
+    engine.prepare()
+    found = []
+    for left, asked in ((room, tokens), (None, tokens + 5_000)):
+        with pytest.raises(RuntimeError) as raised, limited(left):
+            engine._loss(asked)
+        found.append(is_out_of_memory(raised.value))
+    return found
+
+
+COMPILED = """
+import json, torch
+from tests.train.test_oom import compiled_pass_fails
+torch.set_num_threads(1)
+print(json.dumps(compiled_pass_fails(0)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the size of the address space is read as Linux gives it")
+def test_a_compiled_pass_says_that_memory_ran_out() -> None:
+    # by default malloc keeps what the first pass gave back, and the second has it
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, timeout=300, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [True, False]
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
