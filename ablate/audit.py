@@ -21,9 +21,9 @@ from ablate.data.building import alone, pool
 from ablate.data.overlap import VERSION as OVERLAP_VERSION
 from ablate.data.overlap import Floats, Overlap, is_dirty
 from ablate.data.skipgrams import Skipgrams
+from ablate.data.stream import Stream
 from ablate.evals.items import Benchmark
 from ablate.evals.requests import encode
-from ablate.prepare import Stream
 from ablate.store.store import Store
 from ablate.study.grid import digest
 from ablate.workspace import Workspace, read_json, write_json

@@ -15,6 +15,7 @@ from ablate import audit as auditing
 from ablate import prepare, resolve
 from ablate.data import hygiene, tokenizer
 from ablate.data.mixture import assign, counts
+from ablate.data.stream import Stream
 from ablate.jobs import cores
 from ablate.launch.base import hold
 from ablate.scored import Wanted
@@ -130,9 +131,9 @@ def _of_first_seed(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.seed == runs[0].seed]
 
 
-def _most_read(runs: Sequence[Run], space: Workspace) -> dict[prepare.Stream, int]:
+def _most_read(runs: Sequence[Run], space: Workspace) -> dict[Stream, int]:
     """Every stream with the tokens that its hungriest run reads."""
-    most: dict[prepare.Stream, int] = {}
+    most: dict[Stream, int] = {}
     for run in runs:
         data = run.recipe["data"]
         sequences = counts(run.tokens // data["seq_len"], [Fraction(share) for share in data["shares"].values()])
@@ -141,7 +142,7 @@ def _most_read(runs: Sequence[Run], space: Workspace) -> dict[prepare.Stream, in
     return most
 
 
-def _read(name: str, stream: prepare.Stream, most_read: int, space: Workspace) -> Read:
+def _read(name: str, stream: Stream, most_read: int, space: Workspace) -> Read:
     opened = stream.open(space)
     texts = islice(auditing.decoded(opened, stream, 0, len(opened.byte_counts)), NEAR_SAMPLE)
     samples, tally = list(islice(texts, SAMPLES)), hygiene.Tally()

@@ -7,14 +7,12 @@ source too often is refused, before any step is trained.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TypeVar
 
-from ablate.data import mixture, ready, shards, sources, tokenizer
+from ablate.data import mixture, ready, sources, tokenizer
 from ablate.data.building import pool
-from ablate.data.decontaminate import Screen
+from ablate.data.stream import Stream
 from ablate.errors import StudyError
 from ablate.evals import kept
 from ablate.evals.likelihood import reads_trees
@@ -25,27 +23,6 @@ from ablate.study.quantities import format_bytes, format_count
 from ablate.workspace import Workspace
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Stream:
-    """One stream of one source in the tokens of one tokenizer."""
-
-    source: spec.Source
-    stream: int
-    tokenizer: Path
-    screen: Screen | None = None
-    """What is kept out of it."""
-
-    def is_built(self, tokens: int, space: Workspace) -> bool:
-        return shards.is_built(self.source, self.stream, self.tokenizer.name, tokens, space, self.screen.digest if self.screen else None)
-
-    def open(self, space: Workspace) -> shards.Shards:
-        return shards.open_shards(self.source, self.stream, self.tokenizer.name, space, self.screen.digest if self.screen else None)
-
-    def build(self, tokens: int, space: Workspace, processes: int = 1, say: Callable[[str], None] = lambda line: None) -> None:
-        made = tokenizer.load(self.tokenizer)
-        shards.prepare(self.source, self.stream, self.tokenizer.name, made, tokens, space, self.screen, processes, say)
 
 
 def prepare(

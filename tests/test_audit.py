@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ablate import audit, prepare, resolve
+from ablate.data.stream import Stream
 from ablate.scored import Wanted
 from ablate.store.store import Store
 from ablate.study.load import load
@@ -30,7 +31,7 @@ def leaking(folder: Path) -> str:
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> tuple[list[prepare.Stream], list[audit.Benchmark], Workspace]:
+def asked(tmp_path: Path) -> tuple[list[Stream], list[audit.Benchmark], Workspace]:
     study = load(write(tmp_path, leaking(tmp_path)), None, ["data.max_epochs=100"])
     space, runs = Workspace(tmp_path), resolve.runs(study)
     prepare.prepare(runs, study.evaluate, space, 1)
@@ -38,7 +39,7 @@ def asked(tmp_path: Path) -> tuple[list[prepare.Stream], list[audit.Benchmark], 
 
 
 def test_what_leaked_is_found(
-    asked: tuple[list[prepare.Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
+    asked: tuple[list[Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     streams, benchmarks, space = asked
     audit.measure(streams, benchmarks[:2], space, 1)
@@ -65,7 +66,7 @@ def test_what_leaked_is_found(
 
 
 def test_two_audits_at_once_and_tokens_that_grow_meanwhile(
-    asked: tuple[list[prepare.Stream], list[audit.Benchmark], Workspace],
+    asked: tuple[list[Stream], list[audit.Benchmark], Workspace],
 ) -> None:
     streams, benchmarks, space = asked
     for wanted in (benchmarks[:2], benchmarks[1:3]):  # both begun before one of them ends
@@ -80,7 +81,7 @@ def test_two_audits_at_once_and_tokens_that_grow_meanwhile(
 
 
 def test_what_another_version_found_takes_the_place_in_the_store(
-    asked: tuple[list[prepare.Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
+    asked: tuple[list[Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     streams, benchmarks, space = asked
     with Store.open(space.database) as store:
@@ -95,7 +96,7 @@ def test_what_another_version_found_takes_the_place_in_the_store(
 
 @pytest.mark.slow
 def test_parts_by_two_processes(
-    asked: tuple[list[prepare.Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
+    asked: tuple[list[Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     streams, benchmarks, space = asked
     audit.measure(streams, benchmarks, space, 1)
