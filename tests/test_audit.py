@@ -38,9 +38,7 @@ def asked(tmp_path: Path) -> tuple[list[Stream], list[audit.Benchmark], Workspac
     return [*prepare.streams(runs, space)], Wanted(study.evaluate, study.data).benchmarks(fresh=True), space
 
 
-def test_what_leaked_is_found(
-    asked: tuple[list[Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_leaked_is_found(asked: tuple[list[Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch) -> None:
     streams, benchmarks, space = asked
     audit.measure(streams, benchmarks[:2], space, 1)
     (stream,) = streams
@@ -95,9 +93,7 @@ def test_what_another_version_found_takes_the_place_in_the_store(
 
 
 @pytest.mark.slow
-def test_parts_by_two_processes(
-    asked: tuple[list[Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_by_two_processes(asked: tuple[list[Stream], list[audit.Benchmark], Workspace], monkeypatch: pytest.MonkeyPatch) -> None:
     streams, benchmarks, space = asked
     audit.measure(streams, benchmarks, space, 1)
     found = audit.found_in(streams[0], space)

@@ -9,6 +9,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from ablate.model.memory import LOGITS_AT_ONCE
+from ablate.train.device import can_compile
 from ablate.train.forward import Forward
 
 SEQ_LEN, VOCABULARY = 16, 96
@@ -38,10 +40,10 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def _model(family: str) -> PreTrainedModel:
+def _model(family: str, vocabulary: int = VOCABULARY) -> PreTrainedModel:
     torch.manual_seed(0)
     ids = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-    config = AutoConfig.for_model(family, vocab_size=VOCABULARY, **FAMILIES[family], **ids)
+    config = AutoConfig.for_model(family, vocab_size=vocabulary, **FAMILIES[family], **ids)
     model = AutoModelForCausalLM.from_config(config).train()
     for parameter in model.parameters():  # biases too, so that a forgotten one shows
         torch.nn.init.normal_(parameter, 0.0, 0.2)
@@ -52,11 +54,21 @@ def _gradients(model: PreTrainedModel, loss: torch.Tensor) -> torch.Tensor:
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_agrees_with_transformers(family: str) -> None:
-    model = _model(family)
-    tokens = torch.randint(VOCABULARY, (3, SEQ_LEN + 1), generator=torch.Generator().manual_seed(1))
-    loss = Forward(model, SEQ_LEN, bfloat16=False, compile=False)(tokens)
+_EACH = [(family, VOCABULARY, False) for family in FAMILIES]
+_COMPILED = [
+    pytest.param("gpt2", VOCABULARY, True, marks=pytest.mark.slow),
+    pytest.param("llama", 1 + LOGITS_AT_ONCE["cpu"] // (3 * SEQ_LEN), True, marks=pytest.mark.slow, id="llama-chunked"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")  # of the compiler
+@pytest.mark.parametrize(("family", "vocabulary", "compile"), [*_EACH, *_COMPILED])
+def test_a_family_agrees_with_transformers(family: str, vocabulary: int, compile: bool) -> None:
+    if compile and not can_compile():
+        pytest.skip("torch.compile needs a C++ compiler, and there is none on the PATH")
+    model = _model(family, vocabulary)
+    tokens = torch.randint(vocabulary, (3, SEQ_LEN + 1), generator=torch.Generator().manual_seed(1))
+    loss = Forward(model, SEQ_LEN, bfloat16=False, compile=compile)(tokens)
     plain = model(input_ids=tokens, labels=tokens).loss  # it shifts the labels itself
     assert float(loss.detach()) == pytest.approx(float(plain.detach()), rel=1e-5)
     mine, theirs = _gradients(model, loss), _gradients(model, plain)
