@@ -125,8 +125,11 @@ def compiled(passed: Callable[..., Tensor], device_type: str, graphs: bool = Fal
     is told that it may: entering and leaving are nodes of the graph that the cache goes by, with their arguments. On a CPU
     the kernels of a pass are one C++ file with what calls them: g++ starts twice and not once a kernel, some 40 times.
     """
-    options: dict[str, Any] = {"unsafe_marked_cacheable_functions": dict.fromkeys(_AUTOCAST, "1"), "triton.cudagraphs": graphs}
-    options["cpp_wrapper"] = device_type == "cpu"
+    options: dict[str, Any] = {
+        "unsafe_marked_cacheable_functions": dict.fromkeys(_AUTOCAST, "1"),
+        "triton.cudagraphs": graphs,
+        "cpp_wrapper": device_type == "cpu",
+    }
     made: Callable[..., Tensor] = torch.compile(passed, dynamic=False, options=options)
     return made
 

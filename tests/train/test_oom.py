@@ -81,16 +81,20 @@ def test_a_step_that_does_not_fit_is_made_in_smaller_passes() -> None:
     assert "out of memory with one sequence of 512 tokens a pass" in nothing["error"] and "lower data.seq_len" in nothing["error"]
 
 
-def compiled_pass_fails(room: int) -> list[bool]:
-    """Whether what a compiled pass raises is taken for a lack of memory: with no room left, and of a token outside the vocabulary."""
-    engine = Engine(large(), torch.device("cpu"), compile=True)
+def compiled_pass_fails(vocabulary: int, room: int) -> list[tuple[str, bool]]:
+    """What a compiled pass raises, and whether that is taken for a lack of memory: with ever more room until it fits, and of a token
+    outside the vocabulary."""
+    whole = large()
+    engine = Engine({**whole, "model": {**whole["model"], "vocab_size": vocabulary}}, torch.device("cpu"), compile=True)
     tokens = torch.zeros(SEQUENCES, SEQ_LEN + 1, dtype=torch.int64)
     engine.prepare()
     found = []
-    for left, asked in ((room, tokens), (None, tokens + 5_000)):
-        with pytest.raises(RuntimeError) as raised, limited(left):
-            engine._loss(asked)
-        found.append(is_out_of_memory(raised.value))
+    for left, asked in [*((i * room, tokens) for i in range(20)), (None, tokens + vocabulary)]:
+        try:
+            with limited(left):
+                engine._loss(asked)
+        except RuntimeError as e:
+            found.append((str(e), is_out_of_memory(e)))
     return found
 
 
@@ -98,18 +102,22 @@ COMPILED = """
 import json, torch
 from tests.train.test_oom import compiled_pass_fails
 torch.set_num_threads(1)
-print(json.dumps(compiled_pass_fails(0)))
+print(json.dumps(compiled_pass_fails(VOCABULARY, 10_000_000)))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the size of the address space is read as Linux gives it")
-def test_a_compiled_pass_says_that_memory_ran_out() -> None:
+@pytest.mark.parametrize(("vocabulary", "fails"), [(96, "empty_strided"), (8192, "chunked_cross_entropy")])
+def test_a_compiled_pass_says_that_memory_ran_out(vocabulary: int, fails: str) -> None:
     # by default malloc keeps what the first pass gave back, and the second has it
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, timeout=300, check=False, env=environment)
+    child = [sys.executable, "-c", COMPILED.replace("VOCABULARY", str(vocabulary))]
+    done = subprocess.run(child, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [True, False]
+    *without_room, out_of_bounds = json.loads(done.stdout)
+    assert all(told for _, told in without_room) and any(fails in sentence for sentence, _ in without_room)
+    assert "out of bounds" in out_of_bounds[0] and not out_of_bounds[1]
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
