@@ -23,11 +23,15 @@ class Stream:
     """What is kept out of it."""
 
     def is_built(self, tokens: int, space: Workspace) -> bool:
-        return shards.is_built(self.source, self.stream, self.tokenizer.name, tokens, space, self.screen.digest if self.screen else None)
+        return shards.is_built(self.source, self.stream, self.tokenizer.name, tokens, space, self._screened)
 
     def open(self, space: Workspace) -> shards.Shards:
-        return shards.open_shards(self.source, self.stream, self.tokenizer.name, space, self.screen.digest if self.screen else None)
+        return shards.open_shards(self.source, self.stream, self.tokenizer.name, space, self._screened)
 
     def build(self, tokens: int, space: Workspace, processes: int = 1, say: Callable[[str], None] = lambda line: None) -> None:
         made = tokenizer.load(self.tokenizer)
         shards.prepare(self.source, self.stream, self.tokenizer.name, made, tokens, space, self.screen, processes, say)
+
+    @property
+    def _screened(self) -> str | None:
+        return self.screen.digest if self.screen else None
