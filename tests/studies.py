@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def typed(*arguments: str, cwd: Path, status: int = 0) -> str:
         sys.argv = before
     assert ended.value.code == status, f"exit {ended.value.code}\n{said.getvalue()}"
     return said.getvalue()
+
+
+def written(folder: Path, pattern: str) -> dict[Path, os.stat_result]:
+    """The files and folders of `folder` that match, while another process writes, renames and removes there: what vanishes meanwhile is
+    left out, where Path.glob and Path.stat would raise."""
+    found = {}
+    for name in glob.iglob(pattern, root_dir=folder, recursive=True):
+        with suppress(FileNotFoundError):
+            found[folder / name] = (folder / name).stat()
+    return found
 
 
 def numbers(folder: Path) -> list[tuple[Any, ...]]:

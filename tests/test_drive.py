@@ -19,7 +19,7 @@ from ablate.drive import _signals_as_interrupt
 from ablate.store.store import Store
 from ablate.verbs import ingest
 from ablate.workspace import Workspace
-from tests.studies import TINY, ablate, numbers, start, typed, write
+from tests.studies import TINY, ablate, numbers, start, typed, write, written
 
 PAIRS = "".join(f'{{"sentence_good": "the cat {i} sleeps", "sentence_bad": "the cat {i} sleep", "UID": "agreement"}}\n' for i in range(20))
 
@@ -196,7 +196,7 @@ def test_stopped_and_killed_while_it_prepares_it_prepares_the_same(undisturbed: 
     for number, status in ((signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
         began = time.time()
         driver = start("run", "tiny.yaml", cwd=tmp_path)
-        wait_for(lambda began=began: any(p.stat().st_mtime >= began for p in tmp_path.glob("runs/data/*/*")))  # type: ignore[misc]
+        wait_for(lambda began=began: any(file.st_mtime >= began for file in written(tmp_path, "runs/data/*/*").values()))  # type: ignore[misc]
         driver.send_signal(number)
         asked = time.monotonic()
         out, err = driver.communicate(timeout=60)

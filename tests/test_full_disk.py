@@ -21,7 +21,7 @@ from ablate.evals.kept import Kept
 from ablate.study.spec import Benchmark, Data, Source, Tokenizer
 from ablate.train import checkpoint
 from ablate.workspace import Workspace, read_json, write_json
-from tests.studies import TINY, start, typed, write
+from tests.studies import TINY, start, typed, write, written
 
 INSIDE = ["unshare", "--map-root-user", "--mount"]
 WEB = Source(builtin="web")
@@ -123,7 +123,7 @@ def study(disk: Path, _elsewhere: Path) -> None:
     write(disk, TINY.replace("[60k, 120k]", "[120k]").replace("[0, 1]", "[1]"))
     driver = start("run", "tiny.yaml", cwd=disk)
     deadline = time.monotonic() + 120
-    while not list(disk.glob("runs/**/metrics.jsonl")):
+    while not written(disk, "runs/families/*/metrics.jsonl"):
         assert driver.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     filler = fill(disk)

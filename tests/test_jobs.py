@@ -16,7 +16,7 @@ import pytest
 
 from ablate.jobs import packs_of
 from ablate.workspace import Workspace
-from tests.studies import TINY, ablate, numbers, start, write
+from tests.studies import TINY, ablate, numbers, start, write, written
 
 PACKED = TINY.replace("slots: 2", "slots: 1").replace("tokens: [60k, 120k]", "tokens: [52k, 60k]")
 
@@ -80,8 +80,8 @@ def test_a_packed_study_gives_the_scores_of_a_single_one(tmp_path: Path) -> None
 def _worker(folder: Path) -> int:
     """The process that carries the pack, once it has trained for a while."""
     deadline = time.monotonic() + 120
-    while not (seen := [path for path in folder.glob("runs/families/*/trunk.safetensors") if path.stat().st_size]):
+    while not any(file.st_size for file in written(folder, "runs/families/*/trunk.safetensors").values()):
         assert time.monotonic() < deadline, "nothing was trained"
         time.sleep(0.05)
     lock = max(folder.glob("runs/jobs/*/lock"), key=lambda path: path.stat().st_mtime)
-    return int(json.loads(lock.read_text())["pid"]) if seen else 0
+    return int(json.loads(lock.read_text())["pid"])

@@ -17,7 +17,7 @@ from ablate.study import grid
 from ablate.study.load import load
 from ablate.train import device
 from ablate.workspace import Workspace, write_json
-from tests.studies import TINY, write
+from tests.studies import TINY, write, written
 
 LIMIT_SECONDS = 20
 
@@ -74,7 +74,7 @@ def leaves(process: subprocess.Popen[str], when: Callable[[], bool], number: sig
 def test_while_it_compiles_it_leaves_at_once(prepared: tuple[Workspace, list[grid.Run]], tmp_path: Path) -> None:
     space, runs = prepared
     process = start(space, runs, True, tmp_path)
-    assert "lost" not in leaves(process, lambda: any(tmp_path.rglob("*.cpp")), signal.SIGTERM)
+    assert "lost" not in leaves(process, lambda: bool(written(tmp_path, "**/*.cpp")), signal.SIGTERM)
     assert not list(space.runs.glob("*/outcome.json"))
 
 
