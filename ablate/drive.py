@@ -133,6 +133,7 @@ class Driver:
             if self.order.study.keep_models == "best":
                 self._keep_best()
         finally:
+            self.order.launcher.close()
             self.trials.close()
             self.store.close()
         return Result(tuple(self.runs), self.trained, self.failed, self.unscored)
@@ -169,6 +170,8 @@ class Driver:
         running = self._adopt(missing)
         adopted = {d for job in running for d in job.waiting}
         try:
+            if missing.keys() - adopted:
+                self.order.launcher.get_ready()
             self.watch.preparing()
             prepare.prepare(self.runs, self.order.study.evaluate, self.space, self.order.processes, self.watch.said)
             queue = self._queue([work for digest, work in missing.items() if digest not in adopted])

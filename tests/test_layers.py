@@ -27,6 +27,7 @@ TOP = [
     "fit",
     "ranks",
     "job",
+    "forkserver",
     "progress",
     "drive",
     "detect",

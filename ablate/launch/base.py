@@ -48,8 +48,14 @@ class Launcher(Protocol):
     name: str
     slots: int
 
+    def get_ready(self) -> None:
+        """Begin with what every job needs, while their data are prepared; returns at once."""
+
     def start(self, folder: Path) -> Handle:
         """Start `python -m ablate.job FOLDER`."""
+
+    def close(self) -> None:
+        """Let go of what was made ready; what was started goes on."""
 
 
 @contextmanager

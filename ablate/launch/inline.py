@@ -30,6 +30,12 @@ class InlineLauncher:
     name = "inline"
     slots = 1
 
+    def get_ready(self) -> None:
+        """Nothing: the first job makes the imports, and the next ones find them."""
+
+    def close(self) -> None:
+        """Nothing was started."""
+
     def start(self, folder: Path) -> Handle:
         # by name: a job's imports (torch, transformers) take seconds that other drivers need not pay
         with hold(folder / "lock", f"the job {folder.name}"):

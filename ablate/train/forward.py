@@ -134,6 +134,13 @@ def compiled(passed: Callable[..., Tensor], device_type: str, graphs: bool = Fal
     return made
 
 
+def load_compiler() -> None:
+    """Have torch import its compiler, find out which vectors the CPU has and keep its headers precompiled, by compiling next to
+    nothing. Nothing is recorded for a backward pass, whose engine may start threads."""
+    with torch.no_grad():
+        compiled(torch.neg, "cpu")(torch.ones(1))
+
+
 def layers(model: PreTrainedModel) -> list[nn.Module]:
     """The layers of a model of any family: what is sharded, compiled and recomputed one at a time."""
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
