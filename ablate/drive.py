@@ -7,10 +7,8 @@ at any moment and the next one finds everything in the run folders.
 from __future__ import annotations
 
 import shutil
-import signal
 import time
-from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +18,7 @@ from ablate.baselines import Baseline
 from ablate.errors import Interrupted
 from ablate.jobs import jobs_of
 from ablate.launch.base import Adopted, Handle, Launcher, hold
+from ablate.leave import signals_as_interrupt
 from ablate.machines import Here
 from ablate.predict import prediction
 from ablate.reading import Scoring
@@ -125,7 +124,7 @@ class Driver:
         self.watch.planned(self.runs, {run.digest for run in self.runs} - missing.keys())
         try:
             if missing or self._audit_is_missing():  # an earlier driver may have been killed before its audit
-                with _signals_as_interrupt():
+                with signals_as_interrupt():
                     if missing:
                         self._walk(missing)
                     self._audit()
@@ -172,6 +171,7 @@ class Driver:
         try:
             if missing.keys() - adopted:
                 self.order.launcher.get_ready()
+                self.trials.open()  # meanwhile, so that no job waits for it later
             self.watch.preparing()
             prepare.prepare(self.runs, self.order.study.evaluate, self.space, self.order.processes, self.watch.said)
             queue = self._queue([work for digest, work in missing.items() if digest not in adopted])
@@ -186,7 +186,7 @@ class Driver:
                 if running:
                     time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            self._stop(running)
+            self._stop()
             raise Interrupted("stopped; everything trained so far is kept, and the same command goes on from there") from None
 
     def _queue(self, missing: Sequence[Work]) -> list[list[list[dict[str, Any]]]]:
@@ -209,9 +209,8 @@ class Driver:
 
     def _adopt(self, missing: dict[str, Work]) -> list[_Running]:
         adopted = []
-        for folder in sorted(self.space.jobs.glob("*")):
-            handle = Adopted(folder)
-            if handle.alive() and (job := read_json(folder / "job.json")):
+        for handle in self._living():
+            if job := read_json(handle.folder / "job.json"):
                 parts = [*job["families"], *([row] for row in job.get("baselines", []))]
                 waiting = {row["digest"]: missing[row["digest"]] for rows in parts for row in rows if row["digest"] in missing}
                 adopted.append(_Running(handle, waiting, parts))
@@ -332,20 +331,14 @@ class Driver:
             if best is not None and row["run"] != best["run"] and row["run"] not in unfinished:
                 shutil.rmtree(self.space.run(row["run"]) / "model", ignore_errors=True)
 
-    def _stop(self, running: Sequence[_Running]) -> None:
-        for job in running:
-            job.handle.stop()
+    def _stop(self) -> None:
+        """Ask every job of the folder to leave, for one may have been about to be started; and again while it lives, for it may have been
+        about to sign its lock."""
         deadline = time.monotonic() + STOP_SECONDS
-        while any(job.handle.alive() for job in running) and time.monotonic() < deadline:
+        while (living := self._living()) and time.monotonic() < deadline:
+            for job in living:
+                job.stop()
             time.sleep(POLL_SECONDS)
 
-
-@contextmanager
-def _signals_as_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGUSR2 (Slurm's warning) to the driver are Ctrl-C."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGUSR2)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def _living(self) -> list[Adopted]:
+        return [job for folder in sorted(self.space.jobs.glob("*")) if (job := Adopted(folder)).alive()]

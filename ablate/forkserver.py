@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from ablate import job
+from ablate.launch.base import sign
 from ablate.launch.forking import answer, close, receive
 from ablate.train.forward import load_compiler
 
@@ -36,17 +37,24 @@ def _carry(channel: socket.socket, folder: Path, lock: int, log: int) -> int:
     """What `python -m ablate.job FOLDER LOCK` does, in this process from now on."""
     channel.close()
     os.setsid()
+    sign(lock, os.getpid())  # as its driver does, unless that is stopped just now
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
     return job.main(folder, lock)
 
 
-def main(fd: int, compile: bool) -> int:
-    torch.set_num_threads(1)  # the threads of a pool would not be there in a fork, nor would the one that looks after progress bars
+def get_ready(compile: bool) -> None:
+    """Make the process one that can be forked: it computes on one thread, for those of a pool would not be there in a fork, nor would the
+    one that looks after the compiler's progress bars."""
+    torch.set_num_threads(1)
     torch.hub.tqdm.monitor_interval = 0  # type: ignore[attr-defined]
     if compile:
         load_compiler()
+
+
+def main(fd: int, compile: bool) -> int:
+    get_ready(compile)
     with socket.socket(fileno=fd) as channel:
         return serve(channel)
 

@@ -62,6 +62,17 @@ def on_signals() -> Leave:
     return leave
 
 
+@contextmanager
+def signals_as_interrupt() -> Iterator[None]:
+    """SIGTERM and SIGUSR2 (Slurm's warning) to the driver are Ctrl-C."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _watch(inlet: int, asked: threading.Event, leave: Leave) -> None:
     while os.read(inlet, 1)[0] not in _SIGNALS:
         pass

@@ -40,7 +40,7 @@ _OTHER = FloatDistribution(-float(LARGEST), float(LARGEST))
 
 
 class Trials:
-    """The trials of one study. Optuna is opened at the first verb that has something to say."""
+    """The trials of one study. Optuna is opened when asked to, or at the first verb that has something to say."""
 
     def __init__(self, store: Store, study: str) -> None:
         self._store = store
@@ -48,6 +48,11 @@ class Trials:
         self._opened: optuna.Study | None = None
         self._storage: RDBStorage | None = None
         self._by_run: dict[str, FrozenTrial] = {}
+
+    def open(self) -> None:
+        """Open Optuna, which takes seconds the first time."""
+        with self._calls():
+            pass
 
     def start(self, run: grid.Run) -> None:
         """The run is about to be trained: its trial is RUNNING. One that a killed driver left so is taken over."""

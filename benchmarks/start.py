@@ -1,4 +1,5 @@
-"""How long a job takes from the start of its process to its first training step: with an empty cache of kernels, and with a kept one.
+"""How long a job takes to its first training step: in a process of its own, with an empty cache of kernels and with a kept one, and
+forked from a process that is ready, as `ablate run` does on a CPU.
 
     python -m benchmarks.start
 
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ablate import job, resolve
+from ablate import forkserver, job, resolve
 from ablate.launch.local import environment
 from ablate.study.load import load
 from ablate.train.engine import Engine
@@ -39,10 +40,27 @@ def first_step() -> None:
     print(float(engine.step(batch, 1.0)[0]))
 
 
+def forked() -> None:
+    """In the calling process: get ready, and print how long forks of it take."""
+    forkserver.get_ready(compile=True)
+    for _ in range(AGAIN):
+        began = time.perf_counter()
+        if not (child := os.fork()):
+            first_step()
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            raise RuntimeError("a fork failed")
+        print("seconds", time.perf_counter() - began, flush=True)
+
+
+def child(cache: Path, how: str) -> str:
+    command = [sys.executable, "-m", "benchmarks.start", how]
+    return subprocess.run(command, check=True, env=environment(1, cache, slot=0, gpus=0), stdout=subprocess.PIPE, text=True).stdout
+
+
 def seconds(cache: Path) -> float:
     began = time.perf_counter()
-    command = [sys.executable, "-m", "benchmarks.start", "--child"]
-    subprocess.run(command, check=True, env=environment(1, cache, slot=0, gpus=0), stdout=subprocess.DEVNULL)
+    child(cache, "--child")
     return time.perf_counter() - began
 
 
@@ -51,13 +69,19 @@ def main() -> None:
         torch.set_num_threads(1)
         first_step()
         return
+    if "--forked" in sys.argv:
+        forked()
+        return
     os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)  # kernels that are kept there would make every start a warm one
     with tempfile.TemporaryDirectory() as folder:
         cold = seconds(Path(folder))
         warm = [seconds(Path(folder)) for _ in range(AGAIN)]
-    middle = statistics.median(warm)
-    print(f"first step {cold:.1f} s after a cold start, {middle:.1f} s ({min(warm):.1f} to {max(warm):.1f}) with kept kernels")
+        forks = [float(line.split()[1]) for line in child(Path(folder), "--forked").splitlines() if line.startswith("seconds")]
+    middle, fork = statistics.median(warm), statistics.median(forks)
+    print(f"first step {cold:.1f} s after a cold start, {middle:.1f} s ({min(warm):.1f} to {max(warm):.1f}) with kept kernels,")
+    print(f"{fork:.2f} s ({min(forks):.2f} to {max(forks):.2f}) after a fork")
     print(f"start_cold_vs_warm ratio {cold / middle:.2f}")
+    print(f"start_warm_vs_forked ratio {middle / fork:.2f}")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from ablate.drive import _signals_as_interrupt
+from ablate import job
+from ablate.launch.base import held
+from ablate.leave import signals_as_interrupt
 from ablate.store.store import Store
 from ablate.verbs import ingest
-from ablate.workspace import Workspace
+from ablate.workspace import Workspace, write_json
 from tests.studies import TINY, ablate, numbers, start, typed, write, written
 
 PAIRS = "".join(f'{{"sentence_good": "the cat {i} sleeps", "sentence_bad": "the cat {i} sleep", "UID": "agreement"}}\n' for i in range(20))
@@ -43,15 +45,7 @@ def with_data_of(other: Path, folder: Path) -> Path:
 
 def workers(folder: Path) -> dict[str, int]:
     """Job → process of those that hold their job's lock now."""
-    return {p.parent.name: json.loads(p.read_text())["pid"] for p in folder.glob("runs/jobs/*/lock") if p.read_text() and _lives(p)}
-
-
-def _lives(lock: Path) -> bool:
-    try:
-        os.kill(json.loads(lock.read_text())["pid"], 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    return True
+    return {p.parent.name: json.loads(p.read_text())["pid"] for p in folder.glob("runs/jobs/*/lock") if p.read_text() and held(p)}
 
 
 def signal_all(folder: Path, number: signal.Signals) -> None:
@@ -229,10 +223,21 @@ def test_a_new_driver_adopts_the_jobs_of_a_killed_one(undisturbed: Path, tmp_pat
     assert numbers(folder) == numbers(undisturbed)
 
 
+def test_forked_jobs_make_the_same_bits_as_jobs_in_this_process(undisturbed: Path, tmp_path: Path) -> None:
+    folder = with_data_of(undisturbed, tmp_path)
+    for path in undisturbed.glob("runs/jobs/*/job.json"):
+        again = folder / path.parent.relative_to(undisturbed)
+        write_json(again / "job.json", {**json.loads(path.read_text()), "root": str(folder)})
+        job.work(again)
+    weights = {path.relative_to(undisturbed): path.read_bytes() for path in undisturbed.glob("runs/*/model/model.safetensors")}
+    assert len(weights) == 4
+    assert {path: (folder / path).read_bytes() for path in weights} == weights
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_signals_to_the_driver_are_ctrl_c(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), _signals_as_interrupt():
+    with pytest.raises(KeyboardInterrupt), signals_as_interrupt():
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert signal.getsignal(number) == before

@@ -8,15 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from ablate.errors import BusyError
 from ablate.launch.base import Adopted, Handle, Launcher, held, hold
+from ablate.launch.forking import MODULE
 from ablate.launch.inline import InlineLauncher
-from ablate.launch.local import LocalJob, LocalLauncher, environment
+from ablate.launch.local import LocalLauncher, environment
 from ablate.workspace import write_json
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux only")
 
 
 @pytest.fixture(params=["local", "inline", pytest.param("torchrun", marks=pytest.mark.slow)])
@@ -26,16 +31,25 @@ def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Launcher:
     return LocalLauncher(2, 1, tmp_path / "compiled", devices=2 if request.param == "torchrun" else 1)
 
 
-def job(folder: Path, name: str = "a job, with 'quotes'") -> Path:
-    """A job with nothing to do."""
-    study = {"evaluate": {}, "launch": {"share": "trunk", "pack": "auto", "activation_checkpointing": "auto"}, "keep_models": "all"}
+@pytest.fixture
+def forking(tmp_path: Path) -> Iterator[LocalLauncher]:
+    """One that is ready to fork its jobs."""
+    launcher = LocalLauncher(2, 1, tmp_path / "compiled")
+    launcher.get_ready()
+    yield launcher
+    launcher.close()
+
+
+def job(folder: Path, name: str = "a job, with 'quotes'", family: str | None = None) -> Path:
+    """A job with nothing to do, or one that waits until nobody holds that family."""
+    study = {"evaluate": {}, "launch": {"share": "trunk", "pack": "none", "activation_checkpointing": "auto"}, "keep_models": "all"}
     path = folder / "jobs" / name
     write_json(
         path / "job.json",
         {
             "root": str(folder),
             "study": study,
-            "families": [],
+            "families": [[{"family": family}]] if family else [],
             "device": "cpu",
             "compile": False,
             "launcher": "test",
@@ -53,15 +67,104 @@ def test_kernels_are_kept_in_the_folder_of_the_study_unless_torch_was_told_where
 
 
 def test_a_job_starts_and_ends(launcher: Launcher, tmp_path: Path) -> None:
+    launcher.get_ready()
     handle = launcher.start(job(tmp_path))
-    deadline = time.monotonic() + 60
-    while handle.alive():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    _wait(handle)
+    launcher.close()
     assert (handle.folder / "lock").exists()
     assert not held(handle.folder / "lock")
     assert not Adopted(handle.folder).alive()
     assert handle.exit_reason()
+
+
+@contextmanager
+def busy(folder: Path) -> Iterator[str]:
+    """A family that jobs wait for while the block runs."""
+    with hold(folder / "runs" / "families" / "busy" / "lock", "the family"):
+        yield "busy"
+
+
+def _wait(handle: Handle) -> None:
+    deadline = time.monotonic() + 60
+    while handle.alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _pid(handle: Handle) -> int:
+    return int(json.loads((handle.folder / "lock").read_text())["pid"])
+
+
+@on_linux
+def test_forked_jobs_are_processes_of_their_own(forking: LocalLauncher, tmp_path: Path) -> None:
+    with busy(tmp_path) as family:
+        first, second = forking.start(job(tmp_path, "a", family)), forking.start(job(tmp_path, "b"))
+        assert os.getsid(_pid(first)) not in (os.getsid(0), *map(os.getsid, _servers(os.getpid())))
+        _kill(first)
+    assert "killed by SIGKILL" in first.exit_reason()
+    _wait(second)
+    assert "ended with status 0" in second.exit_reason()
+
+    broken = tmp_path / "jobs" / "broken"
+    write_json(broken / "job.json", {"root": str(tmp_path)})
+    third = forking.start(broken)
+    _wait(third)
+    assert "ended with status 1" in third.exit_reason() and "log.txt" in third.exit_reason()
+    assert "Traceback" in (broken / "log.txt").read_text()
+    for handle in (first, second, third):
+        with pytest.raises(ProcessLookupError):  # nor is it left as a zombie
+            os.kill(_pid(handle), 0)
+
+
+@on_linux
+def test_without_its_server_jobs_go_on_and_new_ones_start_by_themselves(forking: LocalLauncher, tmp_path: Path) -> None:
+    with busy(tmp_path) as family:
+        first = forking.start(job(tmp_path, "a", family))
+        (server,) = _servers(os.getpid())
+        os.kill(server, signal.SIGKILL)
+        second = forking.start(job(tmp_path, "b"))
+        _wait(second)
+        assert first.alive()
+        _kill(first)
+    assert "so did the process that knew how" in first.exit_reason() and "ended with status 0" in second.exit_reason()
+
+
+@on_linux
+def test_a_server_ends_with_its_driver_and_its_jobs_do_not(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from ablate.launch.local import LocalLauncher\n"
+        "launcher = LocalLauncher(1, 1, Path(sys.argv[1])); launcher.get_ready()\n"
+        "launcher.start(Path(sys.argv[2])); print('started', flush=True); signal.pause()"
+    )
+    folder = job(tmp_path, family="busy")
+    with busy(tmp_path):
+        driver = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "compiled"), str(folder)], stdout=subprocess.PIPE, text=True)
+        assert driver.stdout is not None and driver.stdout.readline() == "started\n"
+        (server,) = _servers(driver.pid)
+        driver.kill()
+        driver.wait()
+        driver.stdout.close()
+        deadline = time.monotonic() + 20
+        while _runs(server):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert Adopted(folder).alive()
+        _kill(Adopted(folder))
+
+
+@on_linux
+def test_a_driver_that_is_stopped_before_the_server_is_ready_starts_nothing(tmp_path: Path) -> None:
+    launcher, folder = LocalLauncher(1, 1, tmp_path / "compiled"), job(tmp_path)
+    launcher.get_ready()
+    signal.setitimer(signal.ITIMER_REAL, 0.5)  # it imports for seconds
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            launcher.start(folder)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        launcher.close()
+    assert not _servers(os.getpid())
 
 
 def test_a_lock_names_its_holder_and_goes_with_its_process(tmp_path: Path) -> None:
@@ -106,9 +209,23 @@ def test_a_living_job_keeps_its_slot_whichever_driver_started_it(tmp_path: Path)
 
 
 def _kill(handle: Handle) -> None:
-    assert isinstance(handle, LocalJob)
-    handle.process.kill()
-    handle.process.wait()
+    with suppress(ProcessLookupError):
+        os.kill(_pid(handle), signal.SIGKILL)
+    _wait(handle)
+
+
+def _servers(driver: int) -> list[int]:
+    """The processes that `driver` has for forking."""
+    children = Path(f"/proc/{driver}/task/{driver}/children").read_text().split()
+    return [int(child) for child in children if MODULE in Path(f"/proc/{child}/cmdline").read_text()]
+
+
+def _runs(process: int) -> bool:
+    """Whether it is there, other than as a zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @pytest.mark.slow
