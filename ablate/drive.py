@@ -132,7 +132,6 @@ class Driver:
             if self.order.study.keep_models == "best":
                 self._keep_best()
         finally:
-            self.order.launcher.close()
             self.trials.close()
             self.store.close()
         return Result(tuple(self.runs), self.trained, self.failed, self.unscored)
@@ -169,9 +168,7 @@ class Driver:
         running = self._adopt(missing)
         adopted = {d for job in running for d in job.waiting}
         try:
-            if missing.keys() - adopted:
-                self.order.launcher.get_ready()
-                self.trials.open()  # meanwhile, so that no job waits for it later
+            self._get_ready([work for digest, work in missing.items() if digest not in adopted])
             self.watch.preparing()
             prepare.prepare(self.runs, self.order.study.evaluate, self.space, self.order.processes, self.watch.said)
             queue = self._queue([work for digest, work in missing.items() if digest not in adopted])
@@ -188,6 +185,15 @@ class Driver:
         except KeyboardInterrupt:
             self._stop()
             raise Interrupted("stopped; everything trained so far is kept, and the same command goes on from there") from None
+        finally:
+            self.order.launcher.close()
+
+    def _get_ready(self, missing: Sequence[Work]) -> None:
+        untrained = [work for work in missing if isinstance(work, grid.Run) and not (self.space.run(work.digest) / "train.json").exists()]
+        if missing:
+            self.order.launcher.get_ready(self.order.compile and bool(untrained))
+        if untrained:
+            self.trials.open()  # meanwhile, so that no job waits for it
 
     def _queue(self, missing: Sequence[Work]) -> list[list[list[dict[str, Any]]]]:
         """The parts of each job, in the order to start them. The baselines are one job, so that one of them is in memory at a time."""

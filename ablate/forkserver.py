@@ -1,10 +1,11 @@
 """`python -m ablate.forkserver SOCKET [--compile]`: imports what a job needs, then forks itself for each job that is asked for.
 
-It starts no thread and computes nothing but, with --compile, one number: so a fork has all that it needs.
+It has no thread that a fork would miss, and computes nothing but, with --compile, one number.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -13,35 +14,8 @@ from pathlib import Path
 import torch
 
 from ablate import job
-from ablate.launch.base import sign
-from ablate.launch.forking import answer, close, receive
+from ablate.launch.forking import RUNS, receive
 from ablate.train.forward import load_compiler
-
-
-def serve(channel: socket.socket) -> int:
-    """Until the driver is gone; in a fork, until its job has ended. Returns the exit status."""
-    while True:
-        request, fds = receive(channel)
-        if not request:
-            return 0
-        if "process" in request:
-            answer(channel, os.waitstatus_to_exitcode(os.waitpid(request["process"], 0)[1]))
-        elif forked := os.fork():
-            close(fds)
-            answer(channel, forked)
-        else:
-            return _carry(channel, Path(request["folder"]), *fds)
-
-
-def _carry(channel: socket.socket, folder: Path, lock: int, log: int) -> int:
-    """What `python -m ablate.job FOLDER LOCK` does, in this process from now on."""
-    channel.close()
-    os.setsid()
-    sign(lock, os.getpid())  # as its driver does, unless that is stopped just now
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    os.close(log)
-    return job.main(folder, lock)
 
 
 def get_ready(compile: bool) -> None:
@@ -51,6 +25,41 @@ def get_ready(compile: bool) -> None:
     torch.hub.tqdm.monitor_interval = 0  # type: ignore[attr-defined]
     if compile:
         load_compiler()
+    gc.collect()
+    gc.freeze()  # a collection in a fork would write to what is there so far, and so copy it
+
+
+def serve(channel: socket.socket) -> int:
+    """Until the driver is gone; in a fork, until its job has ended. Returns the exit status."""
+    try:
+        while True:
+            request, fds = receive(channel)
+            if "process" in request:
+                channel.send(_status(request["process"]).encode())
+            elif forked := os.fork():
+                for fd in fds:
+                    os.close(fd)
+                channel.send(str(forked).encode())
+            else:
+                break
+    except ConnectionError:
+        return 0
+    return _carry(channel, Path(request["folder"]), *fds)
+
+
+def _status(process: int) -> str:
+    ended, status = os.waitpid(process, os.WNOHANG)
+    return str(os.waitstatus_to_exitcode(status)) if ended else RUNS
+
+
+def _carry(channel: socket.socket, folder: Path, lock: int, log: int) -> int:
+    """What `python -m ablate.job FOLDER LOCK` does, in this process from now on."""
+    channel.close()
+    os.setsid()
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+    return job.main(folder, lock)
 
 
 def main(fd: int, compile: bool) -> int:

@@ -33,7 +33,7 @@ from ablate.errors import AblateError, Interrupted
 from ablate.evals import kept
 from ablate.evaluation import Examiner, cost_of_writing, examine_baseline, scores_in, texts_in
 from ablate.jobs import packs_of
-from ablate.launch.base import hold
+from ablate.launch.base import hold, sign
 from ablate.leave import Leave, on_signals
 from ablate.model import ladder
 from ablate.scored import Wanted
@@ -280,6 +280,7 @@ def main(folder: Path, lock: int | None) -> int:
     leave = on_signals()
     if lock is not None:
         os.set_inheritable(lock, False)  # what this process starts must not keep the lock after it
+        sign(lock, os.getpid())  # as its driver does, unless that was stopped in between
     try:
         with hold(folder / "lock", f"the job {folder.name}") if lock is None else nullcontext():
             work(folder, leave)

@@ -1,4 +1,4 @@
-"""How a worker leaves when it is asked to: with a checkpoint where steps would be lost, at once where none would be.
+"""How a worker and a driver leave when they are asked to: a worker with a checkpoint where steps would be lost, else at once.
 
 Everything but steps in memory is in files that count from the moment they are renamed into place, so a worker that is
 compiling, scoring or reading may simply end. One that is training is given time to come to the end of a pass.

@@ -12,6 +12,7 @@ import torch
 from ablate.errors import StudyError
 from ablate.evals.items import Benchmark
 from ablate.jobs import cores
+from ablate.launch.forking import can_fork
 from ablate.model import gpus, ladder
 from ablate.speed import Rate, Setting, Speeds
 from ablate.study import spec
@@ -53,7 +54,7 @@ class Machine(Protocol):
         """Of a benchmark whose time does not follow from its items: what it took a model of this shape."""
 
     def start_seconds(self) -> float:
-        """Of a process that trains nothing."""
+        """Of a process that trains nothing; none where it is forked from one that was started while data were prepared."""
 
     def setup_seconds(self, recipe: dict[str, Any]) -> float:
         """Of a process, before its first step."""
@@ -107,12 +108,11 @@ class Here:
         return self.speeds.task_seconds(recipe, benchmark.digest)
 
     def start_seconds(self) -> float:
-        return self.speeds.usual("start_s") or START_SECONDS
+        return 0.0 if can_fork(self.speeds.setting.gpus, self.devices) else self.speeds.usual("start_s") or START_SECONDS
 
     def setup_seconds(self, recipe: dict[str, Any]) -> float:
-        start = self.speeds.usual("start_s")
         setup = self.speeds.known(recipe, "setup_s") or self.speeds.usual("setup_s")
-        return START_SECONDS if start is None or setup is None else start + setup
+        return START_SECONDS if setup is None else self.start_seconds() + setup
 
     def job_bytes(self, recipe: dict[str, Any]) -> int | None:
         return _whole(self.speeds.known(recipe, "job_bytes"))

@@ -20,6 +20,7 @@ import torch
 from ablate.evals import texts
 from ablate.model.build import fresh
 from ablate.train import device as devices
+from ablate.train.forward import load_compiler
 from ablate.train.lockstep import Step
 from ablate.train.optim import Backend, backend_of
 from ablate.train.stacks import stack_of
@@ -80,6 +81,8 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     asked = json.loads(sys.stdin.readline())
     device = torch.device(asked["device_type"])
+    if asked["compile"] and device.type == "cpu":
+        load_compiler()  # as the process that jobs on a CPU are forked from has done, so that setting up does not count it
     shape = Shape(asked["recipe"], device, asked["compile"], backend_of(asked["backend"], device), asked["checkpointing"])
     print(json.dumps({"ready": shape.setup_seconds}), flush=True)
     sys.stdin.readline()

@@ -32,6 +32,8 @@ from ablate.workspace import Workspace, read_json, write_json
 LARGEST_MEASURED = {"cpu": 20_000_000, "cuda": 500_000_000}
 """Parameters in all; the speed of a larger shape is taken from its neighbours, or from launch.mfu."""
 MOST_MEASURED = 4
+_BUILT = 0.3
+"""Seconds of setting up, below which the process had done it before."""
 FARTHEST = 30.0
 """How many times dearer (FLOPs a token) than any known shape one may be for its speed to be taken from that one."""
 
@@ -99,7 +101,7 @@ class Speeds:
             learnt |= {key: (before[key] + figures[key]) / 2 for key in both}
         learnt["job_bytes"] = max(before.get("job_bytes", 0), figures["job_bytes"])  # a job's peak is that of its last run
         if "setup_s" in before:  # the first run of a process pays for loading or compiling, the next ones for nothing
-            learnt["setup_s"] = min((s for s in (before["setup_s"], figures["setup_s"]) if s > 1), default=before["setup_s"])
+            learnt["setup_s"] = min((s for s in (before["setup_s"], figures["setup_s"]) if s > _BUILT), default=before["setup_s"])
         self._keep(recipe, learnt)
 
     def save(self) -> None:

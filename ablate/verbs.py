@@ -73,4 +73,4 @@ def _launcher(study: spec.Study, space: Workspace) -> Launcher:
     if study.launch.launcher == "inline":
         return InlineLauncher()
     gpus = gpus_of(device.pick(study.launch.device))
-    return LocalLauncher(slots_of(study), threads_of(study), space.compiled, gpus, study.launch.devices, compiles(study))
+    return LocalLauncher(slots_of(study), threads_of(study), compiled=space.compiled, gpus=gpus, devices=study.launch.devices)

@@ -9,16 +9,18 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ablate import job
 from ablate.launch.base import held
 from ablate.leave import signals_as_interrupt
 from ablate.store.store import Store
+from ablate.train import device
 from ablate.verbs import ingest
 from ablate.workspace import Workspace, write_json
 from tests.studies import TINY, ablate, numbers, start, typed, write, written
@@ -37,6 +39,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def with_data_of(other: Path, folder: Path) -> Path:
     """A new folder that has the prepared data already, so that kills land in training and scoring."""
+    folder.mkdir(exist_ok=True)
     write(folder)
     for name in ("data", "tokenizers"):
         shutil.copytree(other / "runs" / name, folder / "runs" / name)
@@ -223,15 +226,33 @@ def test_a_new_driver_adopts_the_jobs_of_a_killed_one(undisturbed: Path, tmp_pat
     assert numbers(folder) == numbers(undisturbed)
 
 
-def test_forked_jobs_make_the_same_bits_as_jobs_in_this_process(undisturbed: Path, tmp_path: Path) -> None:
-    folder = with_data_of(undisturbed, tmp_path)
-    for path in undisturbed.glob("runs/jobs/*/job.json"):
-        again = folder / path.parent.relative_to(undisturbed)
+def test_forked_jobs_make_the_same_bits_as_processes_of_their_own(undisturbed: Path, tmp_path: Path) -> None:
+    assert weights(spawned(undisturbed, tmp_path)) == weights(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not device.can_compile(), reason="torch.compile needs a C++ compiler, and there is none here")
+def test_so_do_forked_jobs_that_compile(undisturbed: Path, tmp_path: Path) -> None:
+    forked = with_data_of(undisturbed, tmp_path / "forked")
+    typed("run", "tiny.yaml", "launch.compile=true", "grid.synthetic_ratio=[1]", cwd=forked)
+    assert weights(spawned(forked, tmp_path / "spawned")) == weights(forked)
+
+
+def spawned(other: Path, folder: Path) -> Path:
+    """A new folder in which the jobs of another were carried by processes of their own."""
+    with_data_of(other, folder)
+    for path in other.glob("runs/jobs/*/job.json"):
+        again = folder / path.parent.relative_to(other)
         write_json(again / "job.json", {**json.loads(path.read_text()), "root": str(folder)})
-        job.work(again)
-    weights = {path.relative_to(undisturbed): path.read_bytes() for path in undisturbed.glob("runs/*/model/model.safetensors")}
-    assert len(weights) == 4
-    assert {path: (folder / path).read_bytes() for path in weights} == weights
+        subprocess.run([sys.executable, "-m", "ablate.job", str(again)], check=True)
+    return folder
+
+
+def weights(folder: Path) -> dict[Path, bytes]:
+    """Of every run."""
+    found = {path.relative_to(folder): path.read_bytes() for path in folder.glob("runs/*/model/model.safetensors")}
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])

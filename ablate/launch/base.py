@@ -48,11 +48,11 @@ class Launcher(Protocol):
     name: str
     slots: int
 
-    def get_ready(self) -> None:
-        """Begin with what every job needs, while their data are prepared; returns at once."""
+    def get_ready(self, compile: bool) -> None:
+        """Begin with what every job needs, if they `compile` with the compiler, while their data are prepared; returns at once."""
 
     def start(self, folder: Path) -> Handle:
-        """Start `python -m ablate.job FOLDER`."""
+        """Start what `python -m ablate.job FOLDER` does."""
 
     def close(self) -> None:
         """Let go of what was made ready; what was started goes on."""

@@ -30,7 +30,7 @@ class InlineLauncher:
     name = "inline"
     slots = 1
 
-    def get_ready(self) -> None:
+    def get_ready(self, compile: bool) -> None:
         """Nothing: the first job makes the imports, and the next ones find them."""
 
     def close(self) -> None:

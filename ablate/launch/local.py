@@ -13,40 +13,43 @@ from pathlib import Path
 from typing import IO
 
 from ablate.launch.base import LAST_WORDS, Handle, ask_to_leave, lives, sign, take
-from ablate.launch.forking import ForkServer
+from ablate.launch.forking import ForkServer, can_fork
 
 _SLOT = "slot"
 """In a job's folder: which of the launcher's slots it has, and so which GPUs."""
 
 
 _Started = tuple[int, Callable[[], int | None]]
-"""A process, and what waits for its exit status."""
+"""A process, and what tells its exit status: None while it runs, ConnectionError where nobody knows any more."""
 
 
 def environment(threads: int, compiled: Path, slot: int, gpus: int, devices: int = 1) -> dict[str, str]:
     """That of a worker: its threads, where kernels are kept unless the user has said so to torch, and of `gpus` those that its slot
-    has, `devices` of them. Who measures a job's speed must run in the same."""
+    has, `devices` of them; on a CPU none, for kernels are kept by the GPU that is seen, and no fork could use one. Who measures a job's
+    speed must run in the same."""
     env = {"TORCHINDUCTOR_CACHE_DIR": str(compiled.absolute()), **os.environ}
     env.update(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_COMPILE_THREADS="1")
-    if gpus:
-        visible = env.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(visible[(slot * devices + i) % len(visible)] for i in range(devices))
+    visible = env.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+    env["CUDA_VISIBLE_DEVICES"] = ",".join(visible[(slot * devices + i) % len(visible)] for i in range(devices if gpus else 0))
     return env
 
 
 class LocalJob:
     """A worker process of ours."""
 
-    def __init__(self, folder: Path, wait: Callable[[], int | None]) -> None:
-        """`wait` waits for its exit status, which may be unknown; asked once, when the lock is free."""
+    def __init__(self, folder: Path, poll: Callable[[], int | None]) -> None:
         self.folder = folder
-        self._wait = wait
+        self._poll = poll
         self._ended = False
         self._status: int | None = None
 
     def alive(self) -> bool:
         if not self._ended and not lives(self.folder):
-            self._ended, self._status = True, self._wait()
+            try:
+                self._status = self._poll()
+                self._ended = self._status is not None
+            except ConnectionError:
+                self._ended = True
         return not self._ended
 
     def stop(self) -> None:
@@ -57,7 +60,7 @@ class LocalJob:
         with contextlib.suppress(FileNotFoundError):
             return (self.folder / LAST_WORDS).read_text(encoding="utf-8")
         if status is None:
-            return f"its worker ended, and so did the process that knew how; see {self.folder / 'log.txt'}"
+            return f"its worker ended, why is unknown, for the process that it was forked from ended too; see {self.folder / 'log.txt'}"
         if status < 0:
             return f"its worker was killed by {signal.Signals(-status).name}" + (" (out of memory?)" if status == -signal.SIGKILL else "")
         return f"its worker ended with status {status}; see {self.folder / 'log.txt'}"
@@ -65,22 +68,21 @@ class LocalJob:
 
 class LocalLauncher:
     """Starts `python -m ablate.job FOLDER` here, under torchrun where a job has several devices; each slot sees its own GPUs.
-    On the CPU of a Linux machine, once it was told to get ready, it has a process that did the imports fork itself."""
+    On the CPU of a Linux machine, once it was told to get ready, a process that has made the imports forks itself and does the same."""
 
     name = "local"
 
-    def __init__(self, slots: int, threads: int, compiled: Path, gpus: int = 0, devices: int = 1, compile: bool = False) -> None:
+    def __init__(self, slots: int, threads: int, compiled: Path, gpus: int = 0, devices: int = 1) -> None:
         self.slots = slots
         self.threads = threads
         self.compiled = compiled
         self.gpus = gpus
         self.devices = devices
-        self.compile = compile
         self._server: ForkServer | None = None
 
-    def get_ready(self) -> None:
-        if not self.gpus and self.devices == 1 and sys.platform == "linux" and self._server is None:
-            self._server = ForkServer(environment(self.threads, self.compiled, 0, 0), self.compile)
+    def get_ready(self, compile: bool) -> None:
+        if can_fork(self.gpus, self.devices) and self._server is None:
+            self._server = ForkServer(environment(self.threads, self.compiled, 0, 0), compile)
 
     def close(self) -> None:
         if self._server is not None:
@@ -91,16 +93,21 @@ class LocalLauncher:
         slot = min(set(range(self.slots)) - _taken(folder.parent), default=0)
         # The worker inherits the job's lock: there is no moment in which it lives and a new driver could think that it does not.
         lock = take(folder / "lock", f"the job {folder.name}")
-        (folder / _SLOT).write_text(str(slot), encoding="utf-8")
-        with (folder / "log.txt").open("ab") as log:
-            process, wait = self._fork(folder, lock, log) or self._spawn(folder, lock, log, slot)
-        sign(lock, process)
-        os.close(lock)
-        return LocalJob(folder, wait)
+        try:
+            (folder / _SLOT).write_text(str(slot), encoding="utf-8")
+            with (folder / "log.txt").open("ab") as log:
+                process, poll = self._fork(folder, lock, log) or self._spawn(folder, lock, log, slot)
+            sign(lock, process)
+        finally:
+            os.close(lock)
+        return LocalJob(folder, poll)
 
     def _fork(self, folder: Path, lock: int, log: IO[bytes]) -> _Started | None:
-        process = self._server.fork(folder, lock, log.fileno()) if self._server is not None else None
-        if self._server is None or process is None:
+        if self._server is None:
+            return None
+        try:
+            process = self._server.fork(folder, lock, log.fileno())
+        except ConnectionError:
             return None
         return process, partial(self._server.status, process)
 
@@ -114,7 +121,7 @@ class LocalLauncher:
             pass_fds=(lock,),
             env=environment(self.threads, self.compiled, slot, self.gpus, self.devices),
         )
-        return process.pid, process.wait
+        return process.pid, process.poll
 
     def _command(self, folder: Path, lock: int) -> list[str]:
         if self.devices == 1:

@@ -19,6 +19,7 @@ from ablate.launch.base import Adopted, Handle, Launcher, held, hold
 from ablate.launch.forking import MODULE
 from ablate.launch.inline import InlineLauncher
 from ablate.launch.local import LocalLauncher, environment
+from ablate.train import device
 from ablate.workspace import write_json
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux only")
@@ -35,7 +36,7 @@ def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Launcher:
 def forking(tmp_path: Path) -> Iterator[LocalLauncher]:
     """One that is ready to fork its jobs."""
     launcher = LocalLauncher(2, 1, tmp_path / "compiled")
-    launcher.get_ready()
+    launcher.get_ready(compile=False)
     yield launcher
     launcher.close()
 
@@ -67,7 +68,7 @@ def test_kernels_are_kept_in_the_folder_of_the_study_unless_torch_was_told_where
 
 
 def test_a_job_starts_and_ends(launcher: Launcher, tmp_path: Path) -> None:
-    launcher.get_ready()
+    launcher.get_ready(compile=False)
     handle = launcher.start(job(tmp_path))
     _wait(handle)
     launcher.close()
@@ -116,6 +117,30 @@ def test_forked_jobs_are_processes_of_their_own(forking: LocalLauncher, tmp_path
             os.kill(_pid(handle), 0)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not device.can_compile(), reason="torch.compile needs a C++ compiler, and there is none here")
+@on_linux
+def test_what_is_forked_has_no_thread_that_a_fork_would_miss(tmp_path: Path) -> None:
+    code = (
+        "import os; from pathlib import Path; from ablate import forkserver; forkserver.get_ready(compile=True)\n"
+        "print(*(path.read_text() for path in Path('/proc/self/task').glob('*/comm')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(1, tmp_path, 0, 0), capture_output=True, text=True, check=True)
+    assert len([name for name in done.stdout.split() if not name.startswith("jemalloc")]) == 1, done.stdout  # jemalloc sees to itself
+
+
+@on_linux
+def test_a_job_whose_lock_was_deleted_is_waited_for(forking: LocalLauncher, tmp_path: Path) -> None:
+    with busy(tmp_path) as family:
+        handle = forking.start(job(tmp_path, "a", family))
+        pid = _pid(handle)
+        (handle.folder / "lock").unlink()
+        assert handle.alive() and handle.alive()
+        os.kill(pid, signal.SIGKILL)
+        _wait(handle)
+    assert "killed by SIGKILL" in handle.exit_reason()
+
+
 @on_linux
 def test_without_its_server_jobs_go_on_and_new_ones_start_by_themselves(forking: LocalLauncher, tmp_path: Path) -> None:
     with busy(tmp_path) as family:
@@ -126,14 +151,14 @@ def test_without_its_server_jobs_go_on_and_new_ones_start_by_themselves(forking:
         _wait(second)
         assert first.alive()
         _kill(first)
-    assert "so did the process that knew how" in first.exit_reason() and "ended with status 0" in second.exit_reason()
+    assert "why is unknown" in first.exit_reason() and "ended with status 0" in second.exit_reason()
 
 
 @on_linux
 def test_a_server_ends_with_its_driver_and_its_jobs_do_not(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from ablate.launch.local import LocalLauncher\n"
-        "launcher = LocalLauncher(1, 1, Path(sys.argv[1])); launcher.get_ready()\n"
+        "launcher = LocalLauncher(1, 1, Path(sys.argv[1])); launcher.get_ready(compile=False)\n"
         "launcher.start(Path(sys.argv[2])); print('started', flush=True); signal.pause()"
     )
     folder = job(tmp_path, family="busy")
@@ -155,7 +180,7 @@ def test_a_server_ends_with_its_driver_and_its_jobs_do_not(tmp_path: Path) -> No
 @on_linux
 def test_a_driver_that_is_stopped_before_the_server_is_ready_starts_nothing(tmp_path: Path) -> None:
     launcher, folder = LocalLauncher(1, 1, tmp_path / "compiled"), job(tmp_path)
-    launcher.get_ready()
+    launcher.get_ready(compile=False)
     signal.setitimer(signal.ITIMER_REAL, 0.5)  # it imports for seconds
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
@@ -164,7 +189,7 @@ def test_a_driver_that_is_stopped_before_the_server_is_ready_starts_nothing(tmp_
     finally:
         signal.signal(signal.SIGALRM, before)
         launcher.close()
-    assert not _servers(os.getpid())
+    assert not _servers(os.getpid()) and not held(folder / "lock")
 
 
 def test_a_lock_names_its_holder_and_goes_with_its_process(tmp_path: Path) -> None:
@@ -183,6 +208,11 @@ def test_a_lock_names_its_holder_and_goes_with_its_process(tmp_path: Path) -> No
     assert not held(tmp_path / "lock")
     with hold(tmp_path / "lock", "the folder"):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+
+
+def test_a_job_on_the_cpu_sees_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert environment(1, tmp_path, slot=0, gpus=0)["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_each_slot_sees_one_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
