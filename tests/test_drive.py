@@ -187,6 +187,17 @@ def test_stopped_and_killed_at_random_moments_the_numbers_are_the_same(undisturb
     assert found == [row for row in numbers(undisturbed) if row[0] in {row[0] for row in found}]
 
 
+def test_stopped_while_it_starts_its_first_job_it_leaves_at_once(undisturbed: Path, tmp_path: Path) -> None:
+    folder = with_data_of(undisturbed, tmp_path)
+    driver = start("run", "tiny.yaml", cwd=folder)
+    wait_for(lambda: bool(written(folder, "runs/jobs/*/slot")))
+    asked = time.monotonic()
+    driver.send_signal(signal.SIGINT)
+    out, err = driver.communicate(timeout=60)
+    assert driver.returncode == 130 and "the same command goes on" in out + err and "Traceback" not in err, out + err
+    assert time.monotonic() - asked < 10 and not workers(folder)
+
+
 @pytest.mark.slow
 def test_stopped_and_killed_while_it_prepares_it_prepares_the_same(undisturbed: Path, tmp_path: Path) -> None:
     write(tmp_path)
