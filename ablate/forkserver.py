@@ -1,4 +1,4 @@
-"""`python -m ablate.forkserver SOCKET [--compile]`: imports what a job needs, then forks itself for each job that is asked for.
+"""`python -m ablate.forkserver SOCKET [--compile]`: imports what a job needs, then forks itself for whatever is asked for.
 
 It has no thread that a fork would miss, and computes nothing but, with --compile, one number.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from ablate import job
-from ablate.launch.forking import RUNS, receive
+from ablate import job, measure
+from ablate.launch.forking import JOB, RUNS, receive
 from ablate.train.forward import load_compiler
 
 
@@ -30,7 +30,7 @@ def get_ready(compile: bool) -> None:
 
 
 def serve(channel: socket.socket) -> int:
-    """Until the driver is gone; in a fork, until its job has ended. Returns the exit status."""
+    """Until the driver is gone; in a fork, until its work is done. Returns the exit status."""
     try:
         while True:
             request, fds = receive(channel)
@@ -44,7 +44,7 @@ def serve(channel: socket.socket) -> int:
                 break
     except ConnectionError:
         return 0
-    return _carry(channel, Path(request["folder"]), *fds)
+    return _work(channel, request, *fds)
 
 
 def _status(process: int) -> str:
@@ -52,14 +52,22 @@ def _status(process: int) -> str:
     return str(os.waitstatus_to_exitcode(status)) if ended else RUNS
 
 
-def _carry(channel: socket.socket, folder: Path, lock: int, log: int) -> int:
-    """What `python -m ablate.job FOLDER LOCK` does, in this process from now on."""
+def _work(channel: socket.socket, request: dict[str, str], out: int, errors: int, own: int) -> int:
+    """What `python -m ablate.job FOLDER LOCK` or `python -m ablate.measure` does, in this process from now on."""
     channel.close()
     os.setsid()
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    os.close(log)
-    return job.main(folder, lock)
+    _become(out, 1)
+    _become(errors, 2)
+    if JOB in request:
+        return job.main(Path(request[JOB]), own)
+    _become(own, 0)
+    measure.main()
+    return 0
+
+
+def _become(fd: int, stream: int) -> None:
+    os.dup2(fd, stream)
+    os.close(fd)
 
 
 def main(fd: int, compile: bool) -> int:

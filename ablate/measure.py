@@ -1,6 +1,7 @@
 """`python -m ablate.measure`: one shape, and how to train it, on standard input → how fast this machine trains and reads it.
 
-It runs what a job on one device runs, compiled where jobs are, with kernels from the cache of the jobs and left there for them.
+It runs what a job on one device runs, compiled where jobs are, with kernels from the cache of the jobs and left there for them;
+where jobs are forked from a process that has made their imports, so is this.
 The process says `{"ready": ...}` once it has built and compiled, waits for a line, so that several can be timed at the same
 moment, and answers with its figures.
 """
@@ -20,7 +21,6 @@ import torch
 from ablate.evals import texts
 from ablate.model.build import fresh
 from ablate.train import device as devices
-from ablate.train.forward import load_compiler
 from ablate.train.lockstep import Step
 from ablate.train.optim import Backend, backend_of
 from ablate.train.stacks import stack_of
@@ -81,11 +81,10 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     asked = json.loads(sys.stdin.readline())
     device = torch.device(asked["device_type"])
-    if asked["compile"] and device.type == "cpu":
-        load_compiler()  # as the process that jobs on a CPU are forked from has done, so that setting up does not count it
     shape = Shape(asked["recipe"], device, asked["compile"], backend_of(asked["backend"], device), asked["checkpointing"])
     print(json.dumps({"ready": shape.setup_seconds}), flush=True)
-    sys.stdin.readline()
+    if not sys.stdin.readline():
+        return  # whoever wanted to know has gone
     figures = {"tokens_per_s": shape.training(), "read_tokens_per_s": shape.reading(), "process_bytes": devices.peak_memory(device)}
     print(json.dumps(figures), flush=True)
 

@@ -6,22 +6,26 @@ it compiled, no job compiles again, and a second `ablate plan` measures nothing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 import numpy as np
 import torch
 
 from ablate.errors import RunError
+from ablate.launch.forking import ForkServer, Started, can_fork
 from ablate.launch.local import environment
 from ablate.model import ladder
 from ablate.study.grid import digest
@@ -159,9 +163,12 @@ def measured(recipes: Sequence[dict[str, Any]], setting: Setting, compiled: Path
     as there are slots. At least one of them has found its kernels in the cache, as jobs will: its memory and start count.
     """
     with ExitStack() as stack:
+        server = None
+        if can_fork(setting.gpus, setting.devices):
+            server = stack.enter_context(closing(ForkServer(environment(setting.threads, compiled, 0, 0), setting.compile)))
 
         def start(recipe: dict[str, Any], slot: int) -> Process:
-            return stack.enter_context(Process(recipe, setting, compiled, slot))
+            return stack.enter_context(Process(recipe, setting, compiled, slot, server))
 
         first: list[Process] = []
         for chunk in _chunks(recipes, setting.slots):
@@ -196,17 +203,20 @@ def _timed(first: Process, others: Sequence[Process], slots: int) -> dict[str, f
 
 
 class Process:
-    """`python -m ablate.measure` with one shape, in the environment of a job in `slot`."""
+    """`python -m ablate.measure` with one shape, in the environment of a job in `slot`, begun as jobs are."""
 
-    def __init__(self, recipe: dict[str, Any], setting: Setting, compiled: Path, slot: int) -> None:
+    def __init__(self, recipe: dict[str, Any], setting: Setting, compiled: Path, slot: int, server: ForkServer | None = None) -> None:
         self.slot = slot
         self._began = time.perf_counter()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ablate.measure"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
-            env=environment(setting.threads, compiled, slot, setting.gpus, setting.devices),
-        )  # fmt: skip
-        self.pid = self._process.pid
+        asked, to_it = os.pipe()
+        from_it, answers = os.pipe()
+        self._to, self._from = os.fdopen(to_it, "w", buffering=1), os.fdopen(from_it)
+        try:
+            self.pid, self._poll = _fork(server, asked, answers, self._log) or _spawn(setting, compiled, slot, asked, answers, self._log)
+        finally:
+            os.close(asked)
+            os.close(answers)
         self._tell(json.dumps({
             "recipe": recipe, "device_type": setting.device.type, "compile": setting.compile,
             "backend": "torch" if setting.devices > 1 else setting.backend,  # several devices have torch's
@@ -232,25 +242,45 @@ class Process:
         return {key: float(value) for key, value in self._hear().items()}
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self._log.close()
+        with contextlib.suppress(ConnectionError):
+            if self._poll() is None:
+                os.kill(self.pid, signal.SIGKILL)
+        self._status()
+        for stream in (self._to, self._from, self._log):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
 
     def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has died, and `_hear` says why
+        with contextlib.suppress(BrokenPipeError):  # it has died, and `_hear` says why
+            self._to.write(line + "\n")
 
     def _hear(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        if line := self._process.stdout.readline():
+        if line := self._from.readline():
             return dict(json.loads(line))
         self._log.seek(0)
-        last = (self._log.read().strip().splitlines() or [f"it ended with status {self._process.wait()}"])[-1]
+        last = (self._log.read().strip().splitlines() or [f"it ended with status {self._status()}"])[-1]
         raise RunError(f"measuring the speed of this machine failed: {last.strip()}")
+
+    def _status(self) -> int | None:
+        """Once it has ended; None where nobody knows any more."""
+        with contextlib.suppress(ConnectionError):
+            while (status := self._poll()) is None:
+                time.sleep(0.01)
+            return status
+        return None
+
+
+def _fork(server: ForkServer | None, asked: int, answers: int, log: IO[str]) -> Started | None:
+    if server is not None:
+        with contextlib.suppress(ConnectionError):
+            return server.measurement(asked, answers, log.fileno())
+    return None
+
+
+def _spawn(setting: Setting, compiled: Path, slot: int, asked: int, answers: int, log: IO[str]) -> Started:
+    env = environment(setting.threads, compiled, slot, setting.gpus, setting.devices)
+    process = subprocess.Popen([sys.executable, "-m", "ablate.measure"], stdin=asked, stdout=answers, stderr=log, env=env)
+    return process.pid, process.poll
 
 
 def _flops(recipe: dict[str, Any]) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ import torch
 
 from ablate import speed
 from ablate.errors import RunError
+from ablate.launch.forking import ForkServer, can_fork
+from ablate.launch.local import environment
 from ablate.measure import Shape
 from ablate.model import ladder
 from ablate.speed import Setting, Speeds
@@ -77,8 +82,22 @@ def test_each_slot_is_measured_with_the_threads_and_on_the_gpu_of_its_jobs(tmp_p
         with speed.Process(recipe(100_000), setting, tmp_path, slot) as process:
             environ = Path(f"/proc/{process.pid}/environ")
             while not (given := environ.read_bytes().split(b"\0"))[0]:  # the kernel fills it in just after the parent goes on
-                assert process.poll() is None
+                time.sleep(0.01)
             assert {f"CUDA_VISIBLE_DEVICES={gpu}".encode(), b"OMP_NUM_THREADS=3"} <= {*given}
+
+
+@pytest.mark.skipif(not can_fork(0, 1), reason="jobs are forked on Linux only")
+def test_measurements_are_forked_as_jobs_are_and_start_by_themselves_without_their_server(tmp_path: Path) -> None:
+    with closing(ForkServer(environment(1, tmp_path, 0, 0), compile=False)) as server:
+        for forked in (True, False):
+            with speed.Process(recipe(50_000), HERE, tmp_path, 0, server) as process:
+                assert (os.getsid(process.pid) != os.getsid(0)) is forked
+                assert process.is_ready()
+                process.go()
+                assert process.figures()["tokens_per_s"] > 0
+            with pytest.raises(ProcessLookupError):  # nor is it left as a zombie
+                os.kill(process.pid, 0)
+            server.close()
 
 
 @pytest.mark.parametrize("checkpointing", [True, False])

@@ -1,4 +1,5 @@
-"""A process that has imported what every job imports, and forks itself for each: the driver's side of it.
+"""A process that has imported what every job imports, and forks itself for each, and for each measurement of a job's speed: the side
+of who asks.
 
 The imports of a job and the first call of torch's compiler take some ten seconds of a core. Only for jobs on the CPU of a
 Linux machine: CUDA cannot be used after a fork, and other systems' libraries may not survive one.
@@ -10,7 +11,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ MESSAGE_BYTES = 1 << 16
 MODULE = "ablate.forkserver"
 RUNS = "runs"
 """Answered for the exit status of a process that has none yet."""
+JOB, MEASUREMENT = "job", "measurement"
+"""What a fork can be for."""
+
+Started = tuple[int, Callable[[], int | None]]
+"""A process, and what tells its exit status: None while it runs, ConnectionError where nobody knows any more."""
 
 
 def can_fork(gpus: int, devices: int) -> bool:
@@ -42,15 +48,24 @@ class ForkServer:
                 env=env,
             )
 
-    def fork(self, folder: Path, lock: int, log: int) -> int:
-        """The process that has begun the job in `folder`, in a session of its own, with that lock and that log."""
-        try:
-            return int(self._ask({"folder": str(folder.absolute())}, (lock, log)))
-        except KeyboardInterrupt:
-            self.close()  # or it would begin the job after its driver has stopped
-            raise
+    def job(self, folder: Path, lock: int, log: int) -> Started:
+        """What has begun the job in `folder`, with that lock and that log."""
+        return self._fork({JOB: str(folder.absolute())}, (log, log, lock))
 
-    def status(self, process: int) -> int | None:
+    def measurement(self, asked: int, answers: int, log: int) -> Started:
+        """What has begun to do what `python -m ablate.measure` does, with these for its input, its output and its errors."""
+        return self._fork({MEASUREMENT: ""}, (answers, log, asked))
+
+    def _fork(self, request: dict[str, str], fds: Sequence[int]) -> Started:
+        """A process in a session of its own. Its standard output and error are the first two of `fds`."""
+        try:
+            process = int(self._ask(request, fds))
+        except KeyboardInterrupt:
+            self.close()  # or it would begin after whoever asked for it has stopped
+            raise
+        return process, lambda: self._status(process)
+
+    def _status(self, process: int) -> int | None:
         """Exit status of a process that it forked, minus the signal that killed it; None while it runs."""
         said = self._ask({"process": process})
         return None if said == RUNS else int(said)
@@ -61,7 +76,7 @@ class ForkServer:
         self._process.kill()  # it may be in the middle of its imports
         self._process.wait()
 
-    def _ask(self, request: dict[str, Any], fds: tuple[int, ...] = ()) -> str:
+    def _ask(self, request: dict[str, Any], fds: Sequence[int] = ()) -> str:
         if self._socket.fileno() < 0:
             raise ConnectionError("the fork server was closed")
         socket.send_fds(self._socket, [json.dumps(request).encode()], fds)
@@ -72,7 +87,7 @@ class ForkServer:
 
 def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """The server's side of a request: what is asked, and the descriptors that came with it. ConnectionError once the driver is gone."""
-    message, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 2)
+    message, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 3)
     if not message:
         raise ConnectionError("the driver has ended")
     return json.loads(message), fds

@@ -8,19 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import IO
 
 from ablate.launch.base import LAST_WORDS, Handle, ask_to_leave, lives, sign, take
-from ablate.launch.forking import ForkServer, can_fork
+from ablate.launch.forking import ForkServer, Started, can_fork
 
 _SLOT = "slot"
 """In a job's folder: which of the launcher's slots it has, and so which GPUs."""
-
-
-_Started = tuple[int, Callable[[], int | None]]
-"""A process, and what tells its exit status: None while it runs, ConnectionError where nobody knows any more."""
 
 
 def environment(threads: int, compiled: Path, slot: int, gpus: int, devices: int = 1) -> dict[str, str]:
@@ -102,16 +97,15 @@ class LocalLauncher:
             os.close(lock)
         return LocalJob(folder, poll)
 
-    def _fork(self, folder: Path, lock: int, log: IO[bytes]) -> _Started | None:
+    def _fork(self, folder: Path, lock: int, log: IO[bytes]) -> Started | None:
         if self._server is None:
             return None
         try:
-            process = self._server.fork(folder, lock, log.fileno())
+            return self._server.job(folder, lock, log.fileno())
         except ConnectionError:
             return None
-        return process, partial(self._server.status, process)
 
-    def _spawn(self, folder: Path, lock: int, log: IO[bytes], slot: int) -> _Started:
+    def _spawn(self, folder: Path, lock: int, log: IO[bytes], slot: int) -> Started:
         process = subprocess.Popen(
             self._command(folder, lock),
             stdin=subprocess.DEVNULL,

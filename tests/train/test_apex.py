@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
+from ablate.errors import StudyError
 from ablate.train.optim import backend_of
 from tests.studies import write
 
@@ -31,6 +33,10 @@ CASES = {
     "no gpu": ({**NVIDIAS, "amp_C.py": ""}, "NVIDIA Apex runs on a GPU and there is no GPU here"),
 }
 
+has_apex = find_spec("amp_C") is not None
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU, and what is tested is a machine without")
+without_apex = pytest.mark.skipif(has_apex, reason="this environment has NVIDIA Apex, and what is tested is one without")
+
 
 def _packages(folder: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
@@ -45,7 +51,8 @@ def _run(code: str, packages: Path, cwd: Path) -> subprocess.CompletedProcess[st
     return subprocess.run([sys.executable, *code.split()], cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU, and what is tested is a machine without")
+@without_gpu
+@without_apex
 def test_every_reason_is_said(tmp_path: Path) -> None:
     """All in one process, which asks for the reason once a folder of packages."""
     folders = [_packages(tmp_path / str(i), {"here.txt": "", **files}) for i, (files, _) in enumerate(CASES.values())]
@@ -67,7 +74,8 @@ def test_every_reason_is_said(tmp_path: Path) -> None:
         assert reason in said, name
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU, and what is tested is a machine without")
+@without_gpu
+@without_apex
 def test_a_study_is_refused_before_anything_starts(tmp_path: Path) -> None:
     write(tmp_path)
     script = tmp_path / "ask.py"
@@ -82,6 +90,13 @@ def test_a_study_is_refused_before_anything_starts(tmp_path: Path) -> None:
     refusal = "train.optimizer.backend: apex is asked for, but NVIDIA Apex is installed without working CUDA extensions"
     assert [refusal in line for line in done.stdout.splitlines()] == [True, True], done.stdout
     assert not list(tmp_path.glob("runs/jobs/*"))
+
+
+@without_gpu
+@pytest.mark.skipif(not has_apex, reason="needs NVIDIA Apex, built as the README says")
+def test_apex_itself_is_refused_where_there_is_no_gpu() -> None:
+    with pytest.raises(StudyError, match="apex is asked for, but NVIDIA Apex runs on a GPU and there is no GPU here"):
+        backend_of("apex", torch.device("cpu"))
 
 
 def test_auto_is_torch_where_there_is_no_gpu() -> None:
