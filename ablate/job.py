@@ -95,6 +95,8 @@ def work(folder: Path, leave: Leave | None = None, world: World | None = None) -
                 locks.enter_context(hold(family / "lock", f"the family {family.name}", wait=True))
             stack: Stack = Pack(pack, chosen, job.compile, backend) if pack > 1 else one
             drive(stack, [partial(_carry, desk(runs), runs) for runs in families])
+            del stack
+            device.free_unreferenced(chosen)  # the next one may be of another shape
     for row in job.baselines:
         _score_baseline(job, row, chosen)
 

@@ -82,6 +82,7 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     device = torch.device(asked["device_type"])
     shape = Shape(asked["recipe"], device, asked["compile"], backend_of(asked["backend"], device), asked["checkpointing"])
+    devices.free_unreferenced(device)  # another shape may be measured before this one
     print(json.dumps({"ready": shape.setup_seconds}), flush=True)
     if not sys.stdin.readline():
         return  # whoever wanted to know has gone

@@ -19,11 +19,11 @@ _SLOT = "slot"
 
 
 def environment(threads: int, compiled: Path, slot: int, gpus: int, devices: int = 1) -> dict[str, str]:
-    """That of a worker: its threads, where kernels are kept unless the user has said so to torch, and of `gpus` those that its slot
-    has, `devices` of them; on a CPU none, for kernels are kept by the GPU that is seen, and no fork could use one. Who measures a job's
-    speed must run in the same."""
+    """That of a worker: its threads, with which it compiles for a GPU too; where kernels are kept unless the user has said so to
+    torch; and of `gpus` those that its slot has, `devices` of them: on a CPU none, for kernels are kept by the GPU that is seen, and
+    no fork could use one. Who measures a job's speed must run in the same."""
     env = {"TORCHINDUCTOR_CACHE_DIR": str(compiled.absolute()), **os.environ}
-    env.update(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_COMPILE_THREADS="1")
+    env.update(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_COMPILE_THREADS=str(threads if gpus else 1))
     visible = env.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
     env["CUDA_VISIBLE_DEVICES"] = ",".join(visible[(slot * devices + i) % len(visible)] for i in range(devices if gpus else 0))
     return env

@@ -170,7 +170,7 @@ class Launch(Block):
     activation_checkpointing: Literal["auto"] | bool = Field(
         "auto", description="keep a layer's input only and compute it twice; auto: on a GPU where one sequence does not fit without"
     )
-    checkpoint_every: Seconds = Field(60.0, description="seconds between checkpoints")
+    checkpoint_every: Seconds = Field(60.0, description="seconds between checkpoints; more where writing one takes more than 5% of them")
     gpu: Gpu | None = Field(None, description="the GPU that `ablate plan` prices for where it is not the one here")
     mfu: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,

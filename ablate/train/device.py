@@ -9,6 +9,7 @@ import platform
 import resource
 import shutil
 import sys
+import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -43,8 +44,10 @@ def precision(device: torch.device) -> Precision:
 
 
 def can_compile() -> bool:
-    """Whether torch.compile can build kernels here: it needs a C++ compiler, and on CUDA triton the C compiler that comes with one."""
-    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
+    """Whether torch.compile can build kernels here: it needs a C++ compiler (on CUDA triton the C compiler that comes with one) and
+    Python's headers, which some systems install apart."""
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    return headers.exists() and any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
 
 
 def describe(device: torch.device) -> dict[str, Any]:

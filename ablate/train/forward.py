@@ -24,24 +24,43 @@ from ablate.model.logits import are_plain
 from ablate.train.loss import next_token_loss
 
 _PLAIN, _FUSED = "ablate_plain", "ablate_fused"
-# In order of preference; one that cannot take the shapes is passed over.
 _KERNELS = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-_AUTOCAST = ("torch.amp.autocast_mode._enter_autocast", "torch.amp.autocast_mode._exit_autocast")
+_STACKED_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+"""Under vmap: there no input says that it wants a gradient, and the others keep for the backward pass what they are asked for."""
+_CACHEABLE = (
+    "torch.amp.autocast_mode._enter_autocast",
+    "torch.amp.autocast_mode._exit_autocast",
+    "torch.nn.attention._backend_from_string",
+    "torch.nn.attention._sdpa_kernel",
+)
+_MOST_SHAPES = 64
 
 
 class Forward(nn.Module):
     """Tokens → mean next-token loss. Parameters keep their type; `bfloat16` is the precision of the matrix products.
 
     `graphs` replays the compiled pass as CUDA graphs. It must be off where a step has more than one pass: their gradients
-    are summed, and a replay overwrites those of the one before.
+    are summed, and a replay overwrites those of the one before. `stacked` is for a pass that is itself called under vmap, and
+    `fused_loss` has the loss compiled where the pass is not.
     """
 
-    def __init__(self, model: PreTrainedModel, seq_len: int, bfloat16: bool, compile: bool, checkpointing: bool = False) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        seq_len: int,
+        bfloat16: bool,
+        compile: bool,
+        checkpointing: bool = False,
+        stacked: bool = False,
+        fused_loss: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self._bfloat16 = bfloat16
         self._device = model.device.type
         self.graphs = False
+        self._kernels = _STACKED_KERNELS if stacked else _KERNELS  # in order of preference; one that cannot take the shapes is passed over
+        self._fused_loss = fused_loss
         self._attention = model.config._attn_implementation
         if isinstance(model, LlamaForCausalLM):
             self._prepare_llama(seq_len)
@@ -67,7 +86,7 @@ class Forward(nn.Module):
         before = config._attn_implementation
         config._attn_implementation = self._attention
         try:
-            with sdpa_kernel(_KERNELS, set_priority=True) if self._device == "cuda" else nullcontext():
+            with sdpa_kernel(self._kernels, set_priority=True) if self._device == "cuda" else nullcontext():
                 yield
         finally:
             config._attn_implementation = before
@@ -110,7 +129,7 @@ class Forward(nn.Module):
 
     def _head_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         head = self.model.get_output_embeddings()
-        return next_token_loss(hidden.flatten(0, 1), head.weight, targets.flatten(), head.bias)
+        return next_token_loss(hidden.flatten(0, 1), head.weight, targets.flatten(), head.bias, self._fused_loss)
 
     def _logits_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(self._device, torch.bfloat16, enabled=self._bfloat16):
@@ -121,15 +140,17 @@ class Forward(nn.Module):
 def compiled(passed: Callable[..., Tensor], device_type: str, graphs: bool = False) -> Callable[..., Tensor]:
     """The pass, compiled for one shape; with `graphs` replayed as CUDA graphs.
 
-    What is made of it is kept on the disk for the next process. torch keeps nothing of a pass that enters autocast, unless it
-    is told that it may: entering and leaving are nodes of the graph that the cache goes by, with their arguments. On a CPU
-    the kernels of a pass are one C++ file with what calls them: g++ starts twice and not once a kernel, some 40 times.
+    What is made of it is kept on the disk for the next process. torch keeps nothing of a pass that enters autocast or chooses
+    kernels of attention, unless it is told that it may: these are nodes of the graph that the cache goes by, with their arguments.
+    Beyond a number of shapes in one process torch would run the next one uncompiled. On a CPU the kernels of a pass are one C++
+    file with what calls them: g++ starts twice and not once a kernel, some 40 times.
     """
     options: dict[str, Any] = {
-        "unsafe_marked_cacheable_functions": dict.fromkeys(_AUTOCAST, "1"),
+        "unsafe_marked_cacheable_functions": dict.fromkeys(_CACHEABLE, "1"),
         "triton.cudagraphs": graphs,
         "cpp_wrapper": device_type == "cpu",
     }
+    torch._dynamo.config.recompile_limit = _MOST_SHAPES
     made: Callable[..., Tensor] = torch.compile(passed, dynamic=False, options=options)
     return made
 

@@ -16,12 +16,12 @@ IGNORED = -100
 """A target of which no loss is taken."""
 
 
-def next_token_loss(hidden: Tensor, head: Tensor, targets: Tensor, bias: Tensor | None = None) -> Tensor:
+def next_token_loss(hidden: Tensor, head: Tensor, targets: Tensor, bias: Tensor | None = None, fused: bool = False) -> Tensor:
     """Mean cross-entropy in nats over the targets that are not IGNORED; hidden [n, width], head [vocabulary, width], targets [n],
     bias [vocabulary].
 
     A vocabulary whose logits are many goes chunk by chunk: memory holds one chunk in float32 and never the whole, and no
-    product is made twice.
+    product is made twice. What is done to a chunk is compiled where the caller is, or where it is to be `fused`.
     """
     counted = (targets != IGNORED).sum().clamp(min=1)
     rows = max(1, LOGITS_AT_ONCE[hidden.device.type] // head.shape[0])
@@ -30,7 +30,7 @@ def next_token_loss(hidden: Tensor, head: Tensor, targets: Tensor, bias: Tensor 
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     with torch.autocast(device, enabled=False):
-        loss: Tensor = _chunked(hidden, head, targets, bias, rows, dtype, torch.compiler.is_compiling())[0]
+        loss: Tensor = _chunked(hidden, head, targets, bias, rows, dtype, fused or torch.compiler.is_compiling())[0]
     return loss / counted
 
 

@@ -7,10 +7,11 @@ import torch
 from ablate.errors import RunError
 from ablate.model.memory import Memory
 
-# What torch says where it has no class of its own for it: the CPU's allocator (two wordings), cuBLAS and cuDNN for their workspaces,
-# and a compiled pass on a CPU, which names the call that failed (of a tensor, or of an operator that makes its own) and leaves the reason
-# on stderr: its shapes are fixed and it says of an index that is out of bounds in other words, so what fails a call is memory.
-_WORDS = ("can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED", "API call failed at")
+# What torch says where it has no class of its own for it: the CPU's allocator (two wordings); cuBLAS and cuDNN for their workspaces;
+# CUDA and Triton where a graph or a kernel is loaded into what the allocator has left; and a compiled pass on a CPU, which names the
+# call that failed (of a tensor, or of an operator that makes its own) and leaves the reason on stderr: its shapes are fixed and it says
+# of an index that is out of bounds in other words, so what fails a call is memory.
+_WORDS = ("can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED", "out of memory", "API call failed at")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

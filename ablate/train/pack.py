@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from ablate.errors import RunError
 from ablate.model import ladder
 from ablate.model.build import build, fresh
 from ablate.model.memory import RESERVED, memory, micro_batch
@@ -103,7 +102,7 @@ class _Stacked(nn.Module):
     def __init__(self, recipe: dict[str, Any], pack: int, device: torch.device, compile: bool) -> None:
         super().__init__()
         like = build(recipe["model"], seed=0).to(device).train()
-        one = Forward(like, recipe["data"]["seq_len"], recipe["train"]["precision"] == "bfloat16", compile=False)
+        one = Forward(like, recipe["data"]["seq_len"], recipe["train"]["precision"] == "bfloat16", compile=False, stacked=True)
         self._one = [one]  # in a list, for its parameters are no parameters of this module
         self._names = [name for name, _ in one.named_parameters()]
         self._values = nn.ParameterList(p.detach().expand(pack, *p.shape).clone() for p in one.parameters())
@@ -175,7 +174,7 @@ def choose_pack(recipe: dict[str, Any], families: int, device: torch.device, com
         return 1
     try:
         gain = measured_gain(recipe, most, device, compile, backend)
-    except (RunError, RuntimeError) as e:  # out of memory after all, or an operation that cannot be stacked
+    except Exception as e:  # out of memory after all, or an operation that cannot be stacked, of which compilers complain in many ways
         _log.warning("families of one shape are trained one at a time: a pack of %d failed with %s", most, e)
         return 1
     finally:

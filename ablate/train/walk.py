@@ -20,6 +20,7 @@ from ablate.train.lockstep import Seat, Step, Steps, Taken
 from ablate.train.meter import FILE, Meter, lines
 
 LINE_EVERY = 10  # steps between lines of metrics.jsonl, and between checks that the loss is finite
+APART = 20  # times as long as the last checkpoint took to write: the least time until the next
 TAIL = 0.05  # final_loss is the mean over this last share of the steps
 
 Batches = Callable[[int, int], NDArray[np.int64]]
@@ -63,7 +64,7 @@ class Walk:
         self._name, self._every, self._leave = name, every, leave
         self._meter = Meter(folder)
         self._waiting: list[Taken] = []
-        self._mark, self._saved = seat.clock.read(), time.perf_counter()
+        self._mark, self._saved, self._took = seat.clock.read(), time.perf_counter(), 0.0
 
     def resume(self) -> bool:
         """Load the newest whole checkpoint into the seat; False where there is none."""
@@ -107,7 +108,7 @@ class Walk:
             leaving, last = self._leave(), step >= end
             if leaving or last or step % LINE_EVERY == 0:
                 self._collect()
-            if leaving or time.perf_counter() - self._saved >= self._every:
+            if leaving or time.perf_counter() - self._saved >= max(self._every, self._took * APART):
                 self.save()
             if leaving:
                 raise Interrupted(f"stopped at step {step}; a checkpoint is in {self.folder}, the same command goes on from it")
@@ -123,12 +124,14 @@ class Walk:
 
     def save(self) -> None:
         """Write a checkpoint. Its time is not training time."""
+        began = time.perf_counter()
         self._collect()
         self._seat.clock.stop()
         self.progress.micro_batch, self.progress.oom_halvings = self._seat.micro_batch, self._seat.oom_halvings
         with self._leave.at_stake():
             self._seat.save(self.folder, self._name, asdict(self.progress), self.progress.guard.high > 0)
         self._saved = time.perf_counter()
+        self._took = self._saved - began
 
     def _collect(self) -> None:
         """Wait for the steps under way, book their losses and seconds, and write a line where one is due."""

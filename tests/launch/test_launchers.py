@@ -63,6 +63,7 @@ def job(folder: Path, name: str = "a job, with 'quotes'", family: str | None = N
 def test_kernels_are_kept_in_the_folder_of_the_study_unless_torch_was_told_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     assert environment(1, tmp_path, slot=0, gpus=0)["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path)
+    assert [environment(3, tmp_path, slot=0, gpus=n)["TORCHINDUCTOR_COMPILE_THREADS"] for n in (0, 1)] == ["1", "3"]
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/everybody/s")
     assert environment(1, tmp_path, slot=0, gpus=0)["TORCHINDUCTOR_CACHE_DIR"] == "/everybody/s"
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sysconfig
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -29,6 +33,14 @@ def test_a_missing_gpu_is_refused() -> None:
 def test_a_gpu_is_taken() -> None:
     assert device.pick("auto").type == device.pick("cuda").type == "cuda"
     assert device.peak_memory(device.pick("cuda")) >= 0
+
+
+def test_without_the_headers_of_python_nothing_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / name))
+    assert not device.can_compile()
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "Python.h").touch()
+    assert device.can_compile() is (shutil.which("g++") is not None or shutil.which("clang++") is not None)
 
 
 def test_precision_is_a_rule() -> None:

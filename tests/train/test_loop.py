@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
 import signal
 import time
@@ -105,6 +106,21 @@ def test_killed_at_random_moments_the_result_is_the_same(seed: int, tmp_path: Pa
         assert torch.equal(load_file(tmp_path / f"run{steps}" / "weights.safetensors")["weights"], alone[steps])
         assert _lines(tmp_path / f"run{steps}")[-1]["step"] == steps
     assert kills > 3
+
+
+def test_on_a_slow_disk_checkpoints_are_written_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = 0
+    fsync = os.fsync
+
+    def slow(fd: int) -> None:
+        nonlocal synced
+        synced += 1
+        time.sleep(0.05)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    list(train(tmp_path, branches(tmp_path, (121,)), every=1e-6))
+    assert synced < 25, "not one a step: 20 times as long as one takes lie between two"
 
 
 def _last_write(folder: Path) -> float:

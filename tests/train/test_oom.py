@@ -120,6 +120,11 @@ def test_a_compiled_pass_says_that_memory_ran_out(vocabulary: int, fails: str) -
     assert "out of bounds" in out_of_bounds[0] and not out_of_bounds[1]
 
 
+@pytest.mark.parametrize("said", ["CUDA error: out of memory\nCUDA kernel errors might be", "Triton Error [CUDA]: out of memory"])
+def test_a_kernel_that_finds_no_room_beside_what_the_allocator_holds_is_told(said: str) -> None:
+    assert is_out_of_memory(RuntimeError(said))
+
+
 def test_other_errors_are_not_taken_for_it() -> None:
     engine = Engine(recipe(), torch.device("cpu"), compile=False)
     with pytest.raises(IndexError):

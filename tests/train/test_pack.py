@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.func import vmap
 
 from ablate.errors import Interrupted
 from ablate.leave import Leave
@@ -178,6 +179,18 @@ def test_compiled_agrees(precision: str, tolerance: float) -> None:
     assert _apart(precision, compile=True, steps=5) < tolerance
 
 
+def test_in_a_pack_attention_is_not_told_that_gradients_are_wanted() -> None:
+    """Why it takes only kernels that keep what their backward pass needs without being told (train/forward.py)."""
+    told = []
+
+    def product(x: torch.Tensor) -> torch.Tensor:
+        told.append(x.requires_grad)
+        return (x * x).sum()
+
+    vmap(product)(torch.ones(2, 3, requires_grad=True)).sum().backward()
+    assert told == [False]
+
+
 def test_the_gain_is_measured_and_the_fit_is_a_sum() -> None:
     assert 0.1 < measured_gain(recipe(), 2, CPU, False, "torch") < 10
     few, many = (most_that_fit(recipe(), room, "cpu") for room in (10**7, 10**8))
@@ -186,6 +199,7 @@ def test_the_gain_is_measured_and_the_fit_is_a_sum() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")
 @pytest.mark.parametrize("compile", [False, True])
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 3e-2)])
 def test_on_a_gpu_packed_agrees_with_single(precision: str, tolerance: float, compile: bool) -> None:
