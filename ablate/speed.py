@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 from ablate.errors import RunError
-from ablate.launch.forking import ForkServer, Started, can_fork
-from ablate.launch.local import environment
+from ablate.launch.forking import ForkServer, Started
+from ablate.launch.local import environment, fork_server
 from ablate.model import ladder
 from ablate.study.grid import digest
 from ablate.study.quantities import format_count
@@ -163,9 +163,9 @@ def measured(recipes: Sequence[dict[str, Any]], setting: Setting, compiled: Path
     as there are slots. At least one of them has found its kernels in the cache, as jobs will: its memory and start count.
     """
     with ExitStack() as stack:
-        server = None
-        if can_fork(setting.gpus, setting.devices):
-            server = stack.enter_context(closing(ForkServer(environment(setting.threads, compiled, 0, 0), setting.compile)))
+        server = fork_server(setting.threads, compiled, setting.gpus, setting.devices, setting.compile)
+        if server:
+            stack.callback(server.close)
 
         def start(recipe: dict[str, Any], slot: int) -> Process:
             return stack.enter_context(Process(recipe, setting, compiled, slot, server))
@@ -213,7 +213,8 @@ class Process:
         from_it, answers = os.pipe()
         self._to, self._from = os.fdopen(to_it, "w", buffering=1), os.fdopen(from_it)
         try:
-            self.pid, self._poll = _fork(server, asked, answers, self._log) or _spawn(setting, compiled, slot, asked, answers, self._log)
+            forked = server.measurement(asked, answers, self._log.fileno()) if server else None
+            self.pid, self._poll = forked or _spawn(setting, compiled, slot, asked, answers, self._log)
         finally:
             os.close(asked)
             os.close(answers)
@@ -268,13 +269,6 @@ class Process:
                 time.sleep(0.01)
             return status
         return None
-
-
-def _fork(server: ForkServer | None, asked: int, answers: int, log: IO[str]) -> Started | None:
-    if server is not None:
-        with contextlib.suppress(ConnectionError):
-            return server.measurement(asked, answers, log.fileno())
-    return None
 
 
 def _spawn(setting: Setting, compiled: Path, slot: int, asked: int, answers: int, log: IO[str]) -> Started:

@@ -32,8 +32,8 @@ def can_fork(gpus: int, devices: int) -> bool:
 
 
 class ForkServer:
-    """Started at once, in the background; whoever asks it for a job waits until it is ready. ConnectionError where it has ended:
-    somebody killed it, or what it imports cannot be imported."""
+    """Started at once, in the background; whoever asks it for a fork waits until it is ready. There is none, and of earlier ones it is
+    not known how they ended, where it has ended itself: somebody killed it, or what it imports cannot be imported."""
 
     def __init__(self, env: Mapping[str, str], compile: bool) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -48,18 +48,20 @@ class ForkServer:
                 env=env,
             )
 
-    def job(self, folder: Path, lock: int, log: int) -> Started:
+    def job(self, folder: Path, lock: int, log: int) -> Started | None:
         """What has begun the job in `folder`, with that lock and that log."""
         return self._fork({JOB: str(folder.absolute())}, (log, log, lock))
 
-    def measurement(self, asked: int, answers: int, log: int) -> Started:
+    def measurement(self, asked: int, answers: int, log: int) -> Started | None:
         """What has begun to do what `python -m ablate.measure` does, with these for its input, its output and its errors."""
         return self._fork({MEASUREMENT: ""}, (answers, log, asked))
 
-    def _fork(self, request: dict[str, str], fds: Sequence[int]) -> Started:
+    def _fork(self, request: dict[str, str], fds: Sequence[int]) -> Started | None:
         """A process in a session of its own. Its standard output and error are the first two of `fds`."""
         try:
             process = int(self._ask(request, fds))
+        except ConnectionError:
+            return None
         except KeyboardInterrupt:
             self.close()  # or it would begin after whoever asked for it has stopped
             raise

@@ -29,6 +29,11 @@ def environment(threads: int, compiled: Path, slot: int, gpus: int, devices: int
     return env
 
 
+def fork_server(threads: int, compiled: Path, gpus: int, devices: int, compile: bool) -> ForkServer | None:
+    """What forks workers in their environment, if they `compile` with the compiler loaded; None where they are started one by one."""
+    return ForkServer(environment(threads, compiled, 0, 0), compile) if can_fork(gpus, devices) else None
+
+
 class LocalJob:
     """A worker process of ours."""
 
@@ -76,8 +81,7 @@ class LocalLauncher:
         self._server: ForkServer | None = None
 
     def get_ready(self, compile: bool) -> None:
-        if can_fork(self.gpus, self.devices) and self._server is None:
-            self._server = ForkServer(environment(self.threads, self.compiled, 0, 0), compile)
+        self._server = self._server or fork_server(self.threads, self.compiled, self.gpus, self.devices, compile)
 
     def close(self) -> None:
         if self._server is not None:
@@ -91,19 +95,12 @@ class LocalLauncher:
         try:
             (folder / _SLOT).write_text(str(slot), encoding="utf-8")
             with (folder / "log.txt").open("ab") as log:
-                process, poll = self._fork(folder, lock, log) or self._spawn(folder, lock, log, slot)
+                forked = self._server.job(folder, lock, log.fileno()) if self._server else None
+                process, poll = forked or self._spawn(folder, lock, log, slot)
             sign(lock, process)
         finally:
             os.close(lock)
         return LocalJob(folder, poll)
-
-    def _fork(self, folder: Path, lock: int, log: IO[bytes]) -> Started | None:
-        if self._server is None:
-            return None
-        try:
-            return self._server.job(folder, lock, log.fileno())
-        except ConnectionError:
-            return None
 
     def _spawn(self, folder: Path, lock: int, log: IO[bytes], slot: int) -> Started:
         process = subprocess.Popen(

@@ -34,6 +34,7 @@ _CACHEABLE = (
     "torch.nn.attention._sdpa_kernel",
 )
 _MOST_SHAPES = 64
+"""That one process compiles of a pass; torch's own bound is 8, and what comes after it runs uncompiled."""
 
 
 class Forward(nn.Module):
@@ -142,8 +143,7 @@ def compiled(passed: Callable[..., Tensor], device_type: str, graphs: bool = Fal
 
     What is made of it is kept on the disk for the next process. torch keeps nothing of a pass that enters autocast or chooses
     kernels of attention, unless it is told that it may: these are nodes of the graph that the cache goes by, with their arguments.
-    Beyond a number of shapes in one process torch would run the next one uncompiled. On a CPU the kernels of a pass are one C++
-    file with what calls them: g++ starts twice and not once a kernel, some 40 times.
+    On a CPU the kernels of a pass are one C++ file with what calls them: g++ starts twice and not once a kernel, some 40 times.
     """
     options: dict[str, Any] = {
         "unsafe_marked_cacheable_functions": dict.fromkeys(_CACHEABLE, "1"),

@@ -158,9 +158,7 @@ class Sharded:
         self.model.to_empty(device=self.device)
         self.model.tie_weights()
         self._fill()
-        self._forward = Forward(
-            self.model, self._seq_len, bfloat16, compile=False, checkpointing=checkpointing, fused_loss=self._compile
-        )
+        self._forward = Forward(self.model, self._seq_len, bfloat16, compile=False, checkpointing=checkpointing, fused_loss=self._compile)
         # Embedding and head stay float32 until autocast takes them, as on one device: the sums between layers keep their precision.
         self._shards = fully_shard(self._forward)
         self._whole_gradients = sums_whole(sum(p.numel() for p in self.model.parameters()))

@@ -109,6 +109,7 @@ def test_compiled_chunks_agree_with_torch() -> None:
     inputs = _inputs(True, True)
     compiled = torch.compile(next_token_loss, dynamic=False)
     _agree(inputs, compiled(*inputs), _plain(*inputs), 1e-5)
+    _agree(inputs, next_token_loss(*inputs, fused=True), _plain(*inputs), 1e-5)  # as in a pass that is not compiled as a whole
     with torch.autocast("cpu", torch.bfloat16):
         mine, plain = compiled(*inputs), _plain(*inputs)
     _agree(inputs, mine, plain, 2e-2)
